@@ -1,0 +1,129 @@
+"""One hop, written with our plumbing: `ledger` books a deposit and tells of it, `tally` listens.
+
+The smallest two services that do what every real hop does: command, inbox, a change, outbox, relay, inbox, a row.
+Run as `python -m benchmarks.hop ledger` and `python -m benchmarks.hop tally`.
+"""
+
+import sys
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Final
+from uuid import UUID
+
+import uvloop
+from pydantic import Field
+from sqlalchemy import BigInteger, func
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.contracts.message import Command, Data, Event
+from shared.contracts.values import Line
+from shared.database import ServiceTables
+from shared.logs import configure
+from shared.messaging.handlers import Handlers
+from shared.messaging.running import RunningService
+from shared.messaging.service import Service
+from shared.messaging.work import Work
+from shared.settings import ServiceSettings
+
+ACCOUNTS: Final = 1000
+
+
+class LedgerTables(ServiceTables):
+    __abstract__ = True
+
+
+class TallyTables(ServiceTables):
+    __abstract__ = True
+
+
+class Account(LedgerTables):
+    """A record that commands change."""
+
+    __tablename__ = "account"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    balance: Mapped[int] = mapped_column(BigInteger)
+    version: Mapped[int]
+
+
+class Entry(TallyTables):
+    """What the listener writes: an event that has come all the way."""
+
+    __tablename__ = "entry"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    account: Mapped[int]
+    began: Mapped[float]
+    """When its command was sent (Unix time)."""
+    at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class Booked(Data):
+    account: int
+    version: int
+
+
+class BookDeposit(Command, key="ledger.deposit.book.v1", reply=Booked):
+    account: Annotated[int, Field(ge=1, le=ACCOUNTS)]
+    amount: Annotated[int, Field(ge=1)]
+    began: float
+    note: Line
+
+
+class DepositBooked(Event, key="ledger.deposit.booked.v1"):
+    account: int
+    amount: int
+    began: float
+    note: Line
+
+
+class LedgerSettings(ServiceSettings):
+    prefix: ClassVar[str] = "LEDGER_"
+
+
+class TallySettings(ServiceSettings):
+    prefix: ClassVar[str] = "TALLY_"
+
+
+_ledger = Handlers("ledger")
+_tally = Handlers("tally")
+
+
+@_ledger.command(BookDeposit, record=lambda command: str(command.account))
+async def book_deposit(command: BookDeposit, work: Work) -> Booked:
+    account = await work.session.get_one(Account, command.account, with_for_update=True, populate_existing=True)
+    account.balance += command.amount
+    account.version += 1
+    event = DepositBooked(account=command.account, amount=command.amount, began=command.began, note=command.note)
+    await work.publish(event, record=str(command.account))
+    return Booked(account=account.id, version=account.version)
+
+
+@_tally.event(DepositBooked)
+async def on_deposit_booked(event: DepositBooked, work: Work) -> None:
+    assert work.origin.message_id is not None  # noqa: S101 - the plumbing refuses events without an id
+    work.session.add(Entry(id=work.origin.message_id, account=event.account, began=event.began))
+
+
+LEDGER: Final = Service(
+    name="ledger",
+    settings=LedgerSettings,
+    tables=LedgerTables,
+    handlers=_ledger,
+    sends=(DepositBooked,),
+    package="benchmarks.hop",
+)
+TALLY: Final = Service(
+    name="tally", settings=TallySettings, tables=TallyTables, handlers=_tally, sends=(), package="benchmarks.hop"
+)
+
+
+def main(name: str) -> int:
+    """Run one of the two until SIGTERM."""
+    service: Service[Any] = LEDGER if name == LEDGER.name else TALLY
+    settings = service.settings.load()
+    configure(service.name, settings.log_level)
+    return uvloop.run(RunningService(service, settings).run())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""The main job on a file of real purchases: recorded, refunded, mailed, and proved. Behind `./dev demo`."""

@@ -1,0 +1,1 @@
+"""One small module for each scenario: what is sent, and what it needs before."""

@@ -1,0 +1,34 @@
+"""The customers service, put together."""
+
+from services.customers.handlers import handlers
+from services.customers.models import CustomersTables
+from services.customers.settings import Settings
+from shared.contracts.customers import (
+    CustomerAnonymized,
+    CustomerCreated,
+    CustomerMerged,
+    CustomerUnmerged,
+    CustomerUpdated,
+)
+from shared.contracts.errorlog import CustomersErrorRaised
+from shared.contracts.purchases import UpdatePurchaseContact
+from shared.messaging.service import Service
+from shared.staff.copies import keep_staff
+
+keep_staff(handlers, CustomersTables.staff)
+
+service = Service(
+    name="customers",
+    settings=Settings,
+    tables=CustomersTables,
+    handlers=handlers,
+    sends=(
+        CustomerCreated,
+        CustomerUpdated,
+        CustomerMerged,
+        CustomerUnmerged,
+        CustomerAnonymized,
+        UpdatePurchaseContact,
+        CustomersErrorRaised,
+    ),
+)

@@ -1,0 +1,67 @@
+"""Customers of one client that may be the same. Rule: docs/domain.md, "Merging customers"."""
+
+from typing import Any, Final
+
+from sqlalchemy import Select, func, select, tuple_
+
+from services.customers.cursors import opened, sealed
+from services.customers.models import SearchKey
+from services.customers.search_terms import KeyKind
+from shared.contracts.customers import DuplicatePage, DuplicateReason, DuplicateSuggestion, ListDuplicates
+from shared.errors import Refused
+from shared.messaging.principals import ALL_CLIENTS
+from shared.messaging.work import Work
+
+_REASONS: Final = {
+    KeyKind.EMAIL: DuplicateReason.SAME_EMAIL,
+    KeyKind.LIKENESS: DuplicateReason.SAME_NAME_AND_PLACE,
+}
+_SHOWN: Final = 10
+
+
+async def list_duplicates(work: Work, query: ListDuplicates) -> DuplicatePage:
+    """Groups of customers with the same e-mail address, then of those with the same name at the same place.
+
+    Customers of different clients are never the same. Raises `cursor_invalid`, `one_client_only`.
+    """
+    if work.origin.client_id == ALL_CLIENTS:
+        raise Refused("one_client_only", "Duplicates are looked for within one client.")
+    words = ("duplicates", work.origin.client_id)
+    after = _read(opened(query.cursor, *words)) if query.cursor else None
+    found = (await work.session.execute(duplicates_statement(work.origin.client_id, after, query.limit + 1))).all()
+    page = found[: query.limit]
+    return DuplicatePage(
+        rows=tuple(
+            DuplicateSuggestion(
+                reason=_REASONS[row.kind], customer_ids=tuple(row.ids[:_SHOWN]), customers=row.customers
+            )
+            for row in page
+        ),
+        next_cursor=sealed(f"{page[-1].kind}\n{page[-1].term}".encode(), *words) if len(found) > len(page) else None,
+    )
+
+
+def duplicates_statement(client_id: str, after: tuple[str, str] | None, limit: int) -> Select[Any, Any, Any, Any]:
+    """One walk through the client's part of the index; groups come in the order of their terms."""
+    ids = func.array_agg(SearchKey.root_id.distinct())
+    statement = (
+        select(
+            SearchKey.kind,
+            SearchKey.term,
+            ids.label("ids"),
+            func.count(SearchKey.root_id.distinct()).label("customers"),
+        )
+        .where(SearchKey.client_id == client_id, SearchKey.kind.in_(_REASONS))
+        .group_by(SearchKey.kind, SearchKey.term)
+        .having(func.count(SearchKey.root_id.distinct()) > 1)
+        .order_by(SearchKey.kind, SearchKey.term)
+        .limit(limit)
+    )
+    if after is None:
+        return statement
+    return statement.where(tuple_(SearchKey.kind, SearchKey.term) > tuple_(*after))
+
+
+def _read(position: bytes) -> tuple[str, str]:
+    kind, _, term = position.decode().partition("\n")
+    return kind, term

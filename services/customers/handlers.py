@@ -1,0 +1,155 @@
+"""What the customers service listens to; each handler is one use case."""
+
+from services.customers import announcements, anonymizing, contacts, duplicates, merging, profile, purchases, search
+from shared.contracts.customers import (
+    AddContact,
+    AnonymizeCustomer,
+    ContactUpdated,
+    CreateCustomer,
+    CustomerAddress,
+    CustomerChanged,
+    CustomerPage,
+    CustomersMerged,
+    CustomerView,
+    DuplicatePage,
+    GetCustomer,
+    ListDuplicates,
+    MergeContacts,
+    MergeCustomers,
+    MergePlan,
+    PreviewMerge,
+    SearchCustomers,
+    UnmergeCustomer,
+    UpdateContact,
+)
+from shared.contracts.notifications import EmailBounced, EmailEvent, EmailFailed, EmailHeld, EmailQueued, EmailSent
+from shared.contracts.purchases import (
+    PaymentRecorded,
+    PurchaseRecorded,
+    PurchaseStatusChanged,
+    RefundCompleted,
+    RefundFailed,
+    RefundRequested,
+)
+from shared.messaging.handlers import Handlers
+from shared.messaging.work import Work
+
+handlers = Handlers("customers")
+
+
+def _customer(command: CustomerAddress) -> str:
+    return str(command.customer_id)
+
+
+def _reference_number(event: EmailEvent) -> str:
+    return event.reference_number
+
+
+@handlers.command(CreateCustomer)
+async def create_customer(command: CreateCustomer, work: Work) -> CustomerChanged:
+    return await contacts.create_customer(work, command)
+
+
+@handlers.command(AddContact, record=_customer)
+async def add_contact(command: AddContact, work: Work) -> CustomerChanged:
+    return await contacts.add_contact(work, command)
+
+
+@handlers.command(UpdateContact, record=_customer)
+async def update_contact(command: UpdateContact, work: Work) -> ContactUpdated:
+    return await contacts.update_contact(work, command)
+
+
+@handlers.command(MergeContacts, record=_customer)
+async def merge_contacts(command: MergeContacts, work: Work) -> CustomerChanged:
+    return await contacts.merge_contacts(work, command)
+
+
+@handlers.command(MergeCustomers, record=lambda command: str(command.merged_id))
+async def merge_customers(command: MergeCustomers, work: Work) -> CustomersMerged:
+    return await merging.merge_customers(work, command)
+
+
+@handlers.command(UnmergeCustomer, record=_customer)
+async def unmerge_customer(command: UnmergeCustomer, work: Work) -> CustomerChanged:
+    return await merging.unmerge_customer(work, command)
+
+
+@handlers.command(AnonymizeCustomer, record=_customer)
+async def anonymize_customer(command: AnonymizeCustomer, work: Work) -> CustomerChanged:
+    return await anonymizing.anonymize_customer(work, command)
+
+
+@handlers.query(SearchCustomers)
+async def search_customers(query: SearchCustomers, work: Work) -> CustomerPage:
+    return await search.search_customers(work, query)
+
+
+@handlers.query(GetCustomer)
+async def get_customer(query: GetCustomer, work: Work) -> CustomerView:
+    return await profile.get_customer(work, query)
+
+
+@handlers.query(PreviewMerge)
+async def preview_merge(query: PreviewMerge, work: Work) -> MergePlan:
+    return await merging.preview_merge(work, query)
+
+
+@handlers.query(ListDuplicates)
+async def list_duplicates(query: ListDuplicates, work: Work) -> DuplicatePage:
+    return await duplicates.list_duplicates(work, query)
+
+
+@handlers.event(PurchaseRecorded, record=lambda event: event.reference_number)
+async def on_purchase_recorded(event: PurchaseRecorded, work: Work) -> None:
+    await purchases.attach_purchase(work, event)
+
+
+@handlers.event(PurchaseStatusChanged, record=lambda event: event.reference_number)
+async def on_purchase_status_changed(event: PurchaseStatusChanged, work: Work) -> None:
+    await purchases.note_status(work, event)
+
+
+@handlers.event(PaymentRecorded, record=lambda event: event.reference_number)
+async def on_payment_recorded(event: PaymentRecorded, work: Work) -> None:
+    await purchases.note_payment(work, event)
+
+
+@handlers.event(RefundRequested, record=lambda event: event.reference_number)
+async def on_refund_requested(event: RefundRequested, work: Work) -> None:
+    await purchases.note_refund_requested(work, event)
+
+
+@handlers.event(RefundCompleted, record=lambda event: event.reference_number)
+async def on_refund_completed(event: RefundCompleted, work: Work) -> None:
+    await purchases.note_refund_ended(work, event)
+
+
+@handlers.event(RefundFailed, record=lambda event: event.reference_number)
+async def on_refund_failed(event: RefundFailed, work: Work) -> None:
+    await purchases.note_refund_ended(work, event)
+
+
+@handlers.event(EmailQueued, record=_reference_number)
+async def on_email_queued(event: EmailQueued, work: Work) -> None:
+    await announcements.note_email(work, event)
+
+
+@handlers.event(EmailHeld, record=_reference_number)
+async def on_email_held(event: EmailHeld, work: Work) -> None:
+    await announcements.note_email(work, event)
+
+
+@handlers.event(EmailSent, record=_reference_number)
+async def on_email_sent(event: EmailSent, work: Work) -> None:
+    await announcements.note_email(work, event)
+
+
+@handlers.event(EmailBounced, record=_reference_number)
+async def on_email_bounced(event: EmailBounced, work: Work) -> None:
+    await announcements.note_email(work, event)
+
+
+@handlers.event(EmailFailed, record=_reference_number)
+async def on_email_failed(event: EmailFailed, work: Work) -> None:
+    await announcements.note_email(work, event)

@@ -1,0 +1,27 @@
+"""The background work of the directory."""
+
+from datetime import timedelta
+from typing import Final
+
+from services.directory.announcing import announce_if_due
+from services.directory.settings import DirectorySettings
+from shared.contracts.directory import PLATFORM
+from shared.messaging.origin import Origin, new_id
+from shared.messaging.service import Job, Runtime
+
+SELF: Final = "service:directory"
+
+
+def own_origin() -> Origin:
+    """Where the directory's own work comes from."""
+    return Origin(client_id=PLATFORM, actor=SELF, message_id=None, correlation_id=str(new_id()))
+
+
+async def announce(runtime: Runtime[DirectorySettings]) -> int:
+    """Let every service know every record, at least once a day."""
+    async with runtime.work(own_origin()) as work:
+        await announce_if_due(work)
+    return 0
+
+
+ANNOUNCE: Final = Job("announce", announce, every=timedelta(minutes=1))

@@ -1,0 +1,184 @@
+"""The directory as a YAML file: read in through the same use cases as every command, and written out.
+
+A file says how things are to be. What it does not name stays as it is; nothing is ever deleted by it.
+"""
+
+import json
+from collections.abc import Hashable
+from dataclasses import replace
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import selectinload
+
+from services.directory.clients import configure_client
+from services.directory.models import Client, Department, Office, User
+from services.directory.people import assign_roles, save_user
+from services.directory.places import save_department, save_office
+from shared.contracts.directory import (
+    AssignRoles,
+    ClientSettings,
+    ConfigureClient,
+    PlaceId,
+    Roles,
+    SaveDepartment,
+    SaveOffice,
+    SaveUser,
+    TimeZone,
+    UserName,
+)
+from shared.contracts.message import Data
+from shared.contracts.values import ClientId, EmailAddress, Line
+from shared.messaging.work import Work
+
+REASON = "import of a file"
+
+
+class FileInvalid(Exception):
+    """The file cannot be used; the text names each place at fault."""
+
+
+class OfficeInFile(Data):
+    name: Line
+    time_zone: TimeZone
+    active: bool = True
+
+
+class DepartmentInFile(Data):
+    name: Line
+    active: bool = True
+
+
+class UserInFile(Data):
+    client: ClientId
+    """The client the user belongs to; `platform` for the operator's own people."""
+    display_name: Line
+    email: EmailAddress
+    office: PlaceId | None = None
+    department: PlaceId | None = None
+    active: bool = True
+    roles: dict[ClientId, Roles] | None = None
+    """All roles, by client; roles for other clients are taken away. Without it the roles stay as they are."""
+
+
+class DirectoryFile(Data):
+    """The form of the file."""
+
+    clients: dict[ClientId, ClientSettings] = Field(default_factory=dict)
+    offices: dict[ClientId, dict[PlaceId, OfficeInFile]] = Field(default_factory=dict)
+    departments: dict[ClientId, dict[PlaceId, DepartmentInFile]] = Field(default_factory=dict)
+    users: dict[UserName, UserInFile] = Field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> "DirectoryFile":
+        """Read YAML. Raises FileInvalid with every fault: unknown fields, names given twice, wrong values."""
+        try:
+            # Through JSON, so that the file is read by the same strict rules as a message.
+            return cls.model_validate_json(json.dumps(yaml.load(text, _NoDuplicates) or {}))  # noqa: S506 - a SafeLoader
+        except ValidationError as error:
+            faults = error.errors(include_input=False, include_url=False, include_context=False)
+            lines = (f"{'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}" for fault in faults)
+            raise FileInvalid("\n".join(lines)) from None
+        except (yaml.YAMLError, TypeError, ValueError) as error:
+            raise FileInvalid(f"This is not YAML that can be used: {error}") from None
+
+    def text(self) -> str:
+        """The file as YAML; what has its default is left out."""
+        values = self.model_dump(mode="json", exclude_defaults=True)
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=110)
+
+
+class _NoDuplicates(yaml.SafeLoader):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if len(set(keys)) != len(keys):
+            raise yaml.constructor.ConstructorError(None, None, "a name is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+async def import_directory(work: Work, file: DirectoryFile) -> int:
+    """Make things as the file says, in one transaction. Returns how many records were changed; none the second time.
+
+    Raises Refused as the commands do; then nothing is changed.
+    """
+    changed = 0
+    for client_id, settings in file.clients.items():
+        command = ConfigureClient(settings=settings, reason=REASON)
+        changed += (await configure_client(_for(work, client_id), command)).changed
+    await work.session.flush()
+    for client_id, offices in file.offices.items():
+        for office_id, office in offices.items():
+            save = SaveOffice(office=office_id, reason=REASON, **office.model_dump())
+            changed += (await save_office(_for(work, client_id), save)).changed
+    for client_id, departments in file.departments.items():
+        for department_id, department in departments.items():
+            wanted = SaveDepartment(department=department_id, reason=REASON, **department.model_dump())
+            changed += (await save_department(_for(work, client_id), wanted)).changed
+    await work.session.flush()
+    for name, user in file.users.items():
+        changed += await _import_user(work, name, user)
+    return changed
+
+
+async def _import_user(work: Work, name: str, user: UserInFile) -> int:
+    known = user.model_dump(exclude={"client", "roles"})
+    saved = await save_user(_for(work, user.client), SaveUser(name=name, reason=REASON, **known))
+    await work.session.flush()
+    changed = saved.changed
+    if user.roles is not None:
+        found = (await work.session.scalars(select(User).where(User.name == name).options(_GRANTS))).one()
+        for client_id in sorted({grant.client_id for grant in found.grants} | set(user.roles)):
+            assign = AssignRoles(user=name, roles=user.roles.get(client_id, ()), reason=REASON)
+            changed |= (await assign_roles(_for(work, client_id), assign)).changed
+    return int(changed)
+
+
+async def export_directory(session: AsyncSession) -> DirectoryFile:
+    """Everything as it is; importing it again changes nothing."""
+    clients = (await session.scalars(select(Client).order_by(Client.client_id))).all()
+    offices = (await session.scalars(select(Office).order_by(Office.client_id, Office.id))).all()
+    departments = (await session.scalars(select(Department).order_by(Department.client_id, Department.id))).all()
+    users = (await session.scalars(select(User).order_by(User.name).options(_GRANTS))).all()
+    file: dict[str, Any] = {
+        "clients": {client.client_id: client.settings for client in clients},
+        "offices": {},
+        "departments": {},
+        "users": {user.name: _user(user) for user in users},
+    }
+    for office in offices:
+        file["offices"].setdefault(office.client_id, {})[office.id] = {
+            "name": office.name,
+            "time_zone": office.time_zone,
+            "active": office.active,
+        }
+    for department in departments:
+        file["departments"].setdefault(department.client_id, {})[department.id] = {
+            "name": department.name,
+            "active": department.active,
+        }
+    return DirectoryFile.model_validate_json(json.dumps(file), extra="ignore")
+
+
+_GRANTS = selectinload(User.grants)
+
+
+def _user(user: User) -> dict[str, Any]:
+    roles: dict[str, list[str]] = {}
+    for grant in user.grants:
+        roles.setdefault(grant.client_id, []).append(grant.role)
+    return {
+        "client": user.client_id,
+        "display_name": user.display_name,
+        "email": user.email,
+        "office": user.office,
+        "department": user.department,
+        "active": user.active,
+        "roles": roles,
+    }
+
+
+def _for(work: Work, client_id: str) -> Work:
+    return replace(work, origin=replace(work.origin, client_id=client_id))

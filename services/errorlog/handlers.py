@@ -1,0 +1,47 @@
+"""What the error log takes from the broker."""
+
+from services.errorlog import anonymizing, intake, search, triage
+from shared.contracts.customers import CustomerAnonymized
+from shared.contracts.errorlog import (
+    CompleteError,
+    ErrorChanged,
+    ErrorPage,
+    ErrorRaised,
+    ErrorView,
+    GetError,
+    ListErrors,
+)
+from shared.messaging.dead_letters import DeadLetter
+from shared.messaging.handlers import Handlers
+from shared.messaging.work import Work
+
+handlers = Handlers("errorlog")
+
+
+@handlers.event(ErrorRaised, pattern="*.error.raised.v1")
+async def on_error_raised(event: ErrorRaised, work: Work) -> None:
+    await intake.log_error(work, event)
+
+
+@handlers.event(CustomerAnonymized, record=lambda event: str(event.customer_id))
+async def on_customer_anonymized(event: CustomerAnonymized, work: Work) -> None:
+    await anonymizing.anonymize_errors(work, event)
+
+
+@handlers.command(CompleteError, record=lambda command: str(command.error_id))
+async def complete_error(command: CompleteError, work: Work) -> ErrorChanged:
+    return await triage.complete_error(work, command)
+
+
+@handlers.query(ListErrors)
+async def list_errors(query: ListErrors, work: Work) -> ErrorPage:
+    return await search.list_errors(work, query)
+
+
+@handlers.query(GetError)
+async def get_error(query: GetError, work: Work) -> ErrorView:
+    return await search.get_error(work, query)
+
+
+async def on_dead_letter(letter: DeadLetter, work: Work) -> None:
+    await intake.log_dead_letter(work, letter)

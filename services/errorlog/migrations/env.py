@@ -1,0 +1,6 @@
+"""Alembic's way in."""
+
+from services.errorlog.models import ErrorlogTables
+from shared.migrations import run
+
+run(ErrorlogTables.metadata)

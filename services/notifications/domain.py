@@ -1,0 +1,162 @@
+"""Rules of e-mails: which state may follow which, what an SMTP answer means, when to try again."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from shared.contracts.notifications import EmailState
+from shared.contracts.values import AllowedAction
+
+UNDO_WINDOW: Final = timedelta(minutes=5)
+"""How long a mail that a person queued waits, so that Hold means something. docs/domain.md, "E-mail states"."""
+LONGEST_UNDO_WINDOW: Final = timedelta(minutes=15)
+LADDER: Final = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2))
+LADDER_STEP_AFTER: Final = timedelta(hours=4)
+GIVE_UP_AFTER: Final = timedelta(days=4)
+
+
+class Action(StrEnum):
+    """What a person may want of a mail."""
+
+    HOLD = "hold"
+    QUEUE = "queue"
+    SEND = "send"
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Why an action is refused: a stable code, and the words for people."""
+
+    code: str
+    words: str
+
+
+_BEING_SENT: Final = Obstacle("email_being_sent", "The mail is being handed to the mail server right now.")
+_OBSTACLES: Final = {
+    (Action.HOLD, EmailState.HOLD): Obstacle("email_already_held", "The mail is held already."),
+    (Action.HOLD, EmailState.SENDING): _BEING_SENT,
+    (Action.HOLD, EmailState.SENT): Obstacle("email_already_sent", "The mail has left; it cannot be held back."),
+    (Action.HOLD, EmailState.BOUNCED): Obstacle("email_not_queued", "The mail bounced; nothing is waiting to go out."),
+    (Action.HOLD, EmailState.FAILED): Obstacle("email_not_queued", "The mail was given up; nothing is waiting."),
+    (Action.QUEUE, EmailState.QUEUED): Obstacle("email_already_queued", "The mail goes out by itself already."),
+    (Action.QUEUE, EmailState.SENDING): _BEING_SENT,
+    (Action.SEND, EmailState.SENDING): _BEING_SENT,
+}
+_MOVES: Final = {
+    EmailState.QUEUED: {EmailState.HOLD, EmailState.QUEUED, EmailState.SENDING, EmailState.FAILED},
+    EmailState.HOLD: {EmailState.QUEUED, EmailState.FAILED},
+    EmailState.SENDING: {
+        EmailState.QUEUED,
+        EmailState.SENDING,
+        EmailState.SENT,
+        EmailState.BOUNCED,
+        EmailState.FAILED,
+    },
+    EmailState.SENT: {EmailState.QUEUED},
+    EmailState.BOUNCED: {EmailState.QUEUED},
+    EmailState.FAILED: {EmailState.QUEUED},
+}
+
+
+_ANONYMIZED: Final = Obstacle("email_anonymized", "The personal data of the customer have been removed.")
+
+
+def obstacle(action: Action, state: EmailState, *, is_anonymized: bool = False) -> Obstacle | None:
+    """Why an action is not possible in a state; None where it is. docs/domain.md, "E-mail states"."""
+    return _ANONYMIZED if is_anonymized else _OBSTACLES.get((action, state))
+
+
+def actions(state: EmailState, *, is_anonymized: bool = False) -> tuple[AllowedAction, ...]:
+    """Every action with the reason why it would be refused now; the commands ask the same function."""
+    return tuple(_allowed(action, obstacle(action, state, is_anonymized=is_anonymized)) for action in Action)
+
+
+def _allowed(action: Action, no: Obstacle | None) -> AllowedAction:
+    if no is None:
+        return AllowedAction(name=action.value, allowed=True)
+    return AllowedAction(name=action.value, allowed=False, code=no.code, why_not=no.words)
+
+
+def may_become(state: EmailState, following: EmailState) -> bool:
+    """Whether a mail in one state may move to another at all, by a person or by the dispatcher."""
+    return following in _MOVES[state]
+
+
+class Outcome(StrEnum):
+    """What became of one try to send a mail."""
+
+    ACCEPTED = "accepted"
+    TRANSIENT = "transient"
+    """Not now: tried again on the ladder."""
+    PERMANENT = "permanent"
+    """Never: the mail bounces and is not tried again."""
+    UNKNOWN = "unknown"
+    """The connection broke after the content was on its way: tried again under the same Message-ID."""
+
+
+class Stage(StrEnum):
+    """How far the talk with the SMTP server had come."""
+
+    GREETING = "greeting"
+    """Connection, TLS, EHLO and log-in: nothing of this mail was said yet."""
+    SENDER = "sender"
+    RECIPIENT = "recipient"
+    CONTENT = "content"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of one try: the outcome, and the server's own code and words where there were any."""
+
+    outcome: Outcome
+    code: int | None = None
+    detail: str | None = None
+
+
+_OK: Final = range(200, 300)
+_NEVER: Final = range(500, 600)
+_LOG_IN_FIRST: Final = frozenset({530, 534, 535, 538})
+_TOO_LARGE: Final = 552
+_PARAMETERS_NOT_TAKEN: Final = 555
+
+
+def classify(stage: Stage, code: int | None) -> Outcome | None:
+    """What a server's answer means for a mail; None: the trouble is between us and the server, not this mail's.
+
+    No code means that the connection broke or the answer did not come in time. A refused sender is the same for
+    every mail, so it is the server that has to be talked to, except where the mail is too large.
+    docs/domain.md, "Sending e-mails"; RFC 5321, sections 4.2 and 4.5.
+    """
+    if stage is Stage.GREETING or code in _LOG_IN_FIRST:
+        return None
+    if code is None:
+        return Outcome.UNKNOWN if stage is Stage.CONTENT else Outcome.TRANSIENT
+    if code in _OK:
+        return Outcome.ACCEPTED
+    if code not in _NEVER:
+        return Outcome.TRANSIENT
+    if stage is Stage.SENDER and code not in (_TOO_LARGE, _PARAMETERS_NOT_TAKEN):
+        return None
+    return Outcome.PERMANENT
+
+
+def next_try(delays: int, first_delayed_at: datetime, now: datetime) -> datetime | None:
+    """When to try again after the given number of tries without success; None: give the mail up.
+
+    1 minute, 5 minutes, 30 minutes, 2 hours, then every 4 hours, for 4 days since the first.
+    docs/domain.md, "Sending e-mails"; RFC 5321, section 4.5.4.1.
+    """
+    step = LADDER[delays - 1] if delays <= len(LADDER) else LADDER_STEP_AFTER
+    return now + step if now + step <= first_delayed_at + GIVE_UP_AFTER else None
+
+
+_ADDRESS: Final = re.compile(r"<?[^\s<>@]{1,64}@[^\s<>@]{1,255}>?")
+_LONGEST_DETAIL: Final = 500
+
+
+def without_addresses(words: str) -> str:
+    """A server's words on one line without the addresses that servers like to repeat: they go into events and logs."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in words).split())
+    return _ADDRESS.sub("<address>", line)[:_LONGEST_DETAIL]

@@ -1,0 +1,60 @@
+"""What this service handles, each message with one use case."""
+
+from services.notifications import anonymizing, emails, search
+from services.notifications.senders import sender_of
+from shared.contracts.customers import CustomerAnonymized
+from shared.contracts.notifications import (
+    EmailChanged,
+    EmailPage,
+    EmailView,
+    GetEmail,
+    HoldEmail,
+    ListEmails,
+    QueueEmail,
+    SendEmail,
+)
+from shared.contracts.purchases import PaymentRecorded, RefundCompleted
+from shared.messaging.handlers import Handlers
+from shared.messaging.work import Work
+
+handlers = Handlers("notifications")
+
+
+@handlers.event(PaymentRecorded, record=lambda event: event.reference_number)
+async def on_payment_recorded(event: PaymentRecorded, work: Work) -> None:
+    await emails.compose_receipt(work, event, await sender_of(work))
+
+
+@handlers.event(RefundCompleted, record=lambda event: event.reference_number)
+async def on_refund_completed(event: RefundCompleted, work: Work) -> None:
+    await emails.compose_refund_confirmation(work, event, await sender_of(work))
+
+
+@handlers.command(HoldEmail, record=lambda command: str(command.email_id))
+async def hold_email(command: HoldEmail, work: Work) -> EmailChanged:
+    return await emails.hold_email(work, command)
+
+
+@handlers.command(QueueEmail, record=lambda command: str(command.email_id))
+async def queue_email(command: QueueEmail, work: Work) -> EmailChanged:
+    return await emails.queue_email(work, command)
+
+
+@handlers.command(SendEmail, record=lambda command: str(command.email_id))
+async def send_email(command: SendEmail, work: Work) -> EmailChanged:
+    return await emails.send_email(work, command)
+
+
+@handlers.query(ListEmails)
+async def list_emails(query: ListEmails, work: Work) -> EmailPage:
+    return await search.list_emails(work, query)
+
+
+@handlers.query(GetEmail)
+async def get_email(query: GetEmail, work: Work) -> EmailView:
+    return await search.get_email(work, query)
+
+
+@handlers.event(CustomerAnonymized, record=lambda event: str(event.customer_id))
+async def on_customer_anonymized(event: CustomerAnonymized, work: Work) -> None:
+    await anonymizing.anonymize_emails(work, event)

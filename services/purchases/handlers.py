@@ -1,0 +1,85 @@
+"""What the purchases service listens to; each handler is one use case."""
+
+from services.purchases import anonymizing, contacts, mails, payments, recording, refunds, search, viewer
+from shared.contracts.customers import CustomerAnonymized
+from shared.contracts.notifications import EmailBounced, EmailEvent, EmailFailed, EmailSent
+from shared.contracts.purchases import (
+    GetPurchase,
+    PaymentBooked,
+    PurchaseAddress,
+    PurchaseChanged,
+    PurchasePage,
+    PurchaseView,
+    RecordPayment,
+    RecordPurchase,
+    RefundAccepted,
+    RequestRefund,
+    SearchPurchases,
+    UpdatePurchaseContact,
+)
+from shared.messaging.handlers import Handlers
+from shared.messaging.work import Work
+
+handlers = Handlers("purchases")
+
+
+def _order(command: RecordPurchase) -> str:
+    return command.client_order_id
+
+
+def _address(command: PurchaseAddress) -> str | None:
+    return command.reference_number or command.client_order_id
+
+
+def _reference_number(event: EmailEvent) -> str:
+    return event.reference_number
+
+
+@handlers.command(RecordPurchase, record=_order)
+async def record_purchase(command: RecordPurchase, work: Work) -> PurchaseChanged:
+    return await recording.record_purchase(work, command)
+
+
+@handlers.command(RecordPayment, record=_address)
+async def record_payment(command: RecordPayment, work: Work) -> PaymentBooked:
+    return await payments.record_payment(work, command)
+
+
+@handlers.command(RequestRefund, record=_address)
+async def request_refund(command: RequestRefund, work: Work) -> RefundAccepted:
+    return await refunds.request_refund(work, command)
+
+
+@handlers.command(UpdatePurchaseContact, record=_address)
+async def update_contact(command: UpdatePurchaseContact, work: Work) -> PurchaseChanged:
+    return await contacts.update_contact(work, command)
+
+
+@handlers.query(GetPurchase)
+async def get_purchase(query: GetPurchase, work: Work) -> PurchaseView:
+    return await viewer.get_purchase(work, query)
+
+
+@handlers.query(SearchPurchases)
+async def search_purchases(query: SearchPurchases, work: Work) -> PurchasePage:
+    return await search.search_purchases(work, query)
+
+
+@handlers.event(EmailSent, record=_reference_number)
+async def on_email_sent(event: EmailSent, work: Work) -> None:
+    await mails.note_sent(work, event)
+
+
+@handlers.event(EmailBounced, record=_reference_number)
+async def on_email_bounced(event: EmailBounced, work: Work) -> None:
+    await mails.note_bounced(work, event)
+
+
+@handlers.event(EmailFailed, record=_reference_number)
+async def on_email_failed(event: EmailFailed, work: Work) -> None:
+    await mails.note_failed(work, event)
+
+
+@handlers.event(CustomerAnonymized, record=lambda event: str(event.customer_id))
+async def on_customer_anonymized(event: CustomerAnonymized, work: Work) -> None:
+    await anonymizing.anonymize_purchases(work, event)

@@ -1,0 +1,87 @@
+"""What happened to a purchase, written in the same transaction as the change it tells of."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import insert
+
+from services.purchases.models import Facts, HistoryEntry, Purchase
+from shared.contracts.purchases import HistoryEntryAdded
+from shared.messaging.origin import new_id
+from shared.messaging.work import Work
+
+Entry = dict[str, Any]
+"""An entry that has been told of and is still to be written."""
+_INSERT: Final = insert(HistoryEntry.__table__)
+
+
+async def note(
+    work: Work,
+    purchase_id: UUID,
+    reference_number: str,
+    subject: str,
+    facts: Facts,
+    *,
+    at: datetime | None = None,
+    is_anonymized: bool = False,
+) -> None:
+    """Write an automatic entry and tell of it. The purchase's version stays: nothing that decides has changed."""
+    await write(work, await _tell(work, purchase_id, reference_number, subject, facts, at=at, gone=is_anonymized))
+
+
+async def note_change(work: Work, purchase: Purchase, subject: str, facts: Facts) -> None:
+    """Write an automatic entry about a change of the purchase."""
+    await write(work, await tell_of_change(work, purchase, subject, facts))
+
+
+async def tell_of_change(work: Work, purchase: Purchase, subject: str, facts: Facts) -> Entry:
+    """Tell of an automatic entry about a change of the purchase. The caller writes it, several together."""
+    gone = purchase.anonymized_at is not None
+    return await _tell(work, purchase.id, purchase.reference_number, subject, facts, at=None, gone=gone)
+
+
+async def write(work: Work, *entries: Entry) -> None:
+    """Store entries that have been told of."""
+    await work.session.execute(_INSERT, entries)
+
+
+async def _tell(
+    work: Work,
+    purchase_id: UUID,
+    reference_number: str,
+    subject: str,
+    facts: Facts,
+    *,
+    at: datetime | None,
+    gone: bool,
+) -> Entry:
+    """The entry, and the news of it.
+
+    The reason that somebody gave is kept as the fact `reason_given`, unless nothing personal may be stored any more.
+    """
+    at = at or datetime.now(UTC)
+    facts = facts | {"reason_given": None if gone else work.origin.reason}
+    entry: Entry = {
+        "id": new_id(),
+        "purchase_id": purchase_id,
+        "at": at,
+        "actor": work.origin.actor,
+        "is_manual": False,
+        "subject": subject,
+        "facts": {name: fact for name, fact in facts.items() if fact is not None},
+        "correlation_id": work.origin.correlation_id,
+    }
+    await work.publish(
+        HistoryEntryAdded(
+            entry_id=entry["id"],
+            purchase_id=purchase_id,
+            reference_number=reference_number,
+            at=at,
+            is_manual=False,
+            subject=subject,
+        ),
+        record=purchase_id,
+        subject=reference_number,
+    )
+    return entry

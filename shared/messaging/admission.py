@@ -1,0 +1,156 @@
+"""What is checked before a message may touch the database."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from pydantic import TypeAdapter, ValidationError
+
+from shared.contracts.message import Message
+from shared.contracts.values import Line
+from shared.errors import Refused
+from shared.messaging import names
+from shared.messaging.bodies import card_number_refused, check_envelope, validate
+from shared.messaging.card_numbers import holds_card_number
+from shared.messaging.delivery import Delivery
+from shared.messaging.handlers import Handlers, Route
+from shared.messaging.names import QueueKind
+from shared.messaging.origin import Origin
+from shared.messaging.principals import ALL_CLIENTS, Principals
+
+_CLIENT: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_ACTOR: Final = re.compile(r"(?:user|service):[A-Za-z0-9][A-Za-z0-9._@-]{0,98}")
+_TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_PRINTABLE: Final = re.compile(r"[\x20-\x7e]{1,255}")
+_REASON: Final = TypeAdapter(Line)
+_HEX_ID: Final = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A message that may be handled."""
+
+    route: Route
+    message: Message
+    origin: Origin
+    fingerprint: bytes
+    """SHA-256 over key, client, user and body: the same id must mean the same message."""
+
+    @property
+    def record(self) -> str | None:
+        """What the message is about; messages about the same are handled one after the other."""
+        key = self.route.record(self.message) if self.route.record else None
+        return f"{self.origin.client_id}/{key}" if key is not None else None
+
+
+def admit(delivery: Delivery, handlers: Handlers, principals: Principals) -> Request:
+    """Check a delivery. Raises Refused with the code of the first thing that is wrong."""
+    check_envelope(
+        size=len(delivery.body),
+        content_type=delivery.content_type,
+        content_encoding=delivery.content_encoding,
+    )
+    _check_card_numbers(delivery)
+    route = _route(delivery, handlers)
+    message_id = _message_id(delivery)
+    client, actor = _on_behalf_of(delivery)
+    principals.check(user=delivery.user, key=delivery.key, client=client, actor=actor, kind=delivery.kind)
+    return Request(
+        route=route,
+        message=validate(route.message, delivery.body),
+        origin=Origin(
+            client_id=client,
+            actor=actor,
+            message_id=message_id,
+            correlation_id=correlation_of(delivery),
+            traceparent=_traceparent(delivery),
+            user=delivery.user,
+            routing_key=delivery.key,
+            reason=_reason(delivery),
+        ),
+        fingerprint=_fingerprint(delivery, client),
+    )
+
+
+def correlation_of(delivery: Delivery) -> str:
+    """The flow a message belongs to: its correlation id, or its own id where it begins one."""
+    for candidate in (delivery.correlation_id, delivery.message_id):
+        if candidate and _PRINTABLE.fullmatch(candidate):
+            return candidate
+    return "none"
+
+
+def message_id_of(delivery: Delivery) -> UUID | None:
+    """The message id, if it is a UUID in its usual form."""
+    text = delivery.message_id or ""
+    try:
+        parsed = UUID(text)
+    except ValueError:
+        return None
+    return parsed if str(parsed) == text.lower() and parsed.int not in (0, (1 << 128) - 1) else None
+
+
+def _route(delivery: Delivery, handlers: Handlers) -> Route:
+    route = handlers.route(delivery.kind, delivery.key)
+    expected = names.EVENTS if delivery.kind is QueueKind.EVENTS else names.COMMANDS
+    if route is None or delivery.exchange != expected or delivery.rerouted:
+        raise Refused("unexpected_route", "This queue does not take this message.", key=delivery.key[:255])
+    return route
+
+
+def _check_card_numbers(delivery: Delivery) -> None:
+    """Headers and the correlation id are kept and logged; a trace or an id of 32 hexadecimal digits is no card."""
+    texts = [delivery.correlation_id or ""]
+    for name, value in delivery.headers.items():
+        texts += [name, value] if isinstance(value, str) and name != "traceparent" else [name]
+    if any(holds_card_number(text) for text in texts if not _HEX_ID.fullmatch(text)):
+        raise card_number_refused()
+
+
+def _message_id(delivery: Delivery) -> UUID | None:
+    message_id = message_id_of(delivery)
+    if message_id is None and delivery.kind is not QueueKind.QUERIES:
+        raise Refused(
+            "message_id_missing",
+            "A command or event needs a UUID as its message_id: without one it cannot be handled only once.",
+        )
+    return message_id
+
+
+def _on_behalf_of(delivery: Delivery) -> tuple[str, str]:
+    if not delivery.user and delivery.kind is not QueueKind.EVENTS:
+        raise Refused("user_id_missing", "Set the property user_id to your broker user; the broker proves it.")
+    client = delivery.header("client-id") or ""
+    if client != ALL_CLIENTS and not _CLIENT.fullmatch(client):
+        raise Refused("client_id_invalid", "The header client-id names no client.")
+    actor = delivery.header("actor") or ""
+    if not _ACTOR.fullmatch(actor):
+        raise Refused("actor_invalid", "The header actor is user:<name> or service:<name>.")
+    return client, actor
+
+
+def _reason(delivery: Delivery) -> str | None:
+    given = delivery.headers.get("reason")
+    if given is None:
+        return None
+    try:
+        return _REASON.validate_python(given, strict=True)
+    except ValidationError:
+        raise Refused(
+            "reason_invalid", "The header reason is one line of 1 to 255 characters without control characters."
+        ) from None
+
+
+def _traceparent(delivery: Delivery) -> str | None:
+    value = delivery.header("traceparent")
+    return value if value and _TRACEPARENT.fullmatch(value) else None
+
+
+def _fingerprint(delivery: Delivery, client: str) -> bytes:
+    digest = hashlib.sha256()
+    for part in (delivery.key.encode(), client.encode(), delivery.user.encode(), delivery.body):
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.digest()

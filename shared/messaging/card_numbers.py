@@ -1,0 +1,95 @@
+"""Card numbers must not be kept, not even in a note: found, refused, and masked before anything is stored.
+
+Of a card only the last four digits may exist here (PCI DSS 4.0.1, 3.3 to 3.5). Digits in groups, with single blanks
+or dashes between them, count as a card number where neighbouring groups have 13 to 19 digits together and pass the
+Luhn check. Two things with digits are exempt: an exact UUID, and an international telephone number (it begins with
+a `+`).
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Any, Final
+
+_RUN: Final = re.compile(r"(?P<plus>\+ ?)?\d(?:[ \-\u00a0\u2010-\u2015]?\d){12,}")
+_RUN_OF_BYTES: Final = re.compile(rb"\d(?:[ \-]?\d){12}")
+_GROUP: Final = re.compile(r"\d+")
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+_SHORTEST: Final = 13
+_LONGEST: Final = 19
+
+
+def holds_card_number(text: str) -> bool:
+    """Whether a text holds something that must be taken for a card number."""
+    return any(True for _ in _card_spans(text))
+
+
+def may_hold_card_number(body: bytes) -> bool:
+    """Whether a JSON text must be searched at all. Says no only if no text in it can hold a card number."""
+    return not body.isascii() or b"\\u" in body or _RUN_OF_BYTES.search(body) is not None
+
+
+def mask(text: str) -> str:
+    """The text with all but the last four digits of every run that holds a card number replaced by `*`."""
+    characters = list(text)
+    for start, end in _card_spans(text):
+        digits = [place for place in range(start, end) if characters[place].isdigit()]
+        for place in digits[:-4]:
+            characters[place] = "*"
+    return "".join(characters)
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Every text in a parsed JSON value, keys included, and whole numbers long enough to be a card number."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from texts(item)
+    elif isinstance(value, int) and value >= 10 ** (_SHORTEST - 1):
+        yield str(value)
+
+
+def _card_spans(text: str) -> Iterator[tuple[int, int]]:
+    if len(text) < _SHORTEST:
+        return
+    plain = text if text.isascii() else _ascii_digits(text)
+    if _RUN.search(plain) is None:
+        return
+    uuids = [match.span() for match in _UUID.finditer(plain)]
+    for run in _RUN.finditer(plain):
+        if run["plus"] or any(start <= run.start() and run.end() <= end for start, end in uuids):
+            continue
+        if _holds_card(_GROUP.findall(run.group())):
+            yield run.span()
+
+
+def _holds_card(groups: list[str]) -> bool:
+    """Whether neighbouring groups of digits make a card number; another number may stand right beside it."""
+    for first in range(len(groups)):
+        digits = ""
+        for group in groups[first:]:
+            digits += group
+            if len(digits) > _LONGEST:
+                break
+            if len(digits) >= _SHORTEST and _luhn([int(digit) for digit in digits]):
+                return True
+    return False
+
+
+def _luhn(digits: list[int]) -> bool:
+    if not any(digits):
+        return False
+    total = 0
+    for index, digit in enumerate(reversed(digits)):
+        doubled = digit * 2 if index % 2 else digit
+        total += doubled - 9 if doubled > 9 else doubled  # noqa: PLR2004 - the digit sum of the Luhn check
+    return total % 10 == 0
+
+
+def _ascii_digits(text: str) -> str:
+    return "".join(str(unicodedata.decimal(character)) if character.isdecimal() else character for character in text)

@@ -1,0 +1,73 @@
+"""What a service is made of, as its `app.py` declares it."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Generic, Protocol, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from shared.contracts.message import Message
+from shared.database import ServiceTables
+from shared.messaging.dead_letters import DeadLetter
+from shared.messaging.handlers import Handlers
+from shared.messaging.origin import Origin
+from shared.messaging.work import Work
+from shared.settings import ServiceSettings
+
+S = TypeVar("S", bound=ServiceSettings)
+S_co = TypeVar("S_co", bound=ServiceSettings, covariant=True)
+
+
+class Runtime(Protocol[S_co]):
+    """What jobs get from the running service."""
+
+    @property
+    def settings(self) -> S_co: ...
+
+    @property
+    def sessions(self) -> async_sessionmaker[AsyncSession]: ...
+
+    def work(self, origin: Origin) -> AbstractAsyncContextManager[Work]:
+        """A piece of work of its own: committed when the block ends, rolled back when it raises."""
+        ...
+
+    def wake(self, name: str) -> None:
+        """Let a job look for work now."""
+        ...
+
+
+@dataclass(frozen=True)
+class Job(Generic[S]):
+    """A loop for slow or outside work, which is never done in a handler.
+
+    `round` does what is due and returns how much that was; while it finds something it is called again at once,
+    otherwise after `every`, or when a committed use case wakes it by name.
+    """
+
+    name: str
+    round: Callable[[Runtime[S]], Awaitable[int]]
+    every: timedelta = timedelta(seconds=1)
+
+
+@dataclass(frozen=True)
+class Service(Generic[S]):
+    """A service: its name, tables, handlers, what it sends, and its jobs."""
+
+    name: str
+    settings: type[S]
+    tables: type[ServiceTables]
+    handlers: Handlers
+    sends: tuple[type[Message], ...]
+    """Every event it publishes and every command it sends: its rights on the broker and its AsyncAPI document."""
+    jobs: tuple[Job[S], ...] = field(default=())
+    dead_letters: Callable[[DeadLetter, Work], Awaitable[None]] | None = None
+    """Takes the messages that no service could handle; the error log has one, nobody else."""
+    lock_records: Callable[[AsyncSession, Sequence[tuple[Message, Origin]]], Awaitable[None]] | None = None
+    """Locks every record that these messages are about, in the order of their keys; for messages that share a
+    transaction. A service whose messages each lock one record under one key needs none."""
+    package: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "package", self.package or f"services.{self.name}")

@@ -1,0 +1,102 @@
+"""One piece of work: a session, where it comes from, and what it sends."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Table, insert
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from shared.contracts.message import Command, Event, Message
+from shared.messaging import names
+from shared.messaging.origin import Origin, new_id
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a use case gets. It reads and writes through `session` and sends through `publish` and `command`.
+
+    Use cases never commit, never publish to the broker and never call the outside world: whoever opened the work
+    commits it, and the relay sends what was written to the outbox in the same transaction.
+    """
+
+    service: str
+    session: AsyncSession
+    outbox: Table
+    origin: Origin
+    woken: set[str] = field(default_factory=set)
+    waiting: list[dict[str, Any]] = field(default_factory=list)
+    """Messages to be written to the outbox, all at once, at the end of the work."""
+
+    def wake(self, job: str) -> None:
+        """Let a job of this service look for work as soon as this piece of work is committed."""
+        self.woken.add(job)
+
+    async def publish(self, event: Event, *, record: UUID | str | None = None, subject: str | None = None) -> UUID:
+        """Tell every listener that something happened. Events of the same `record` leave in the order written."""
+        return self._add(names.EVENTS, type(event).key, event, record=record, subject=subject)
+
+    async def command(self, command: Command, *, record: UUID | str | None = None) -> UUID:
+        """Ask another service for something, without waiting for its reply."""
+        return self._add(names.COMMANDS, type(command).key, command, record=record, subject=None)
+
+    async def complete(self) -> None:
+        """Write what was done and what is to be sent; whoever opened the work calls it before the commit."""
+        await self.session.flush()
+        if self.waiting:
+            await self.session.execute(insert(self.outbox), self.waiting)
+            self.waiting.clear()
+
+    def _add(
+        self, exchange: str, key: str, message: Message, *, record: UUID | str | None, subject: str | None
+    ) -> UUID:
+        message_id = new_id()
+        headers: dict[str, str] = {"client-id": self.origin.client_id, "actor": self.origin.actor}
+        if self.origin.message_id is not None:
+            headers["causation-id"] = str(self.origin.message_id)
+        if self.origin.reason is not None:
+            headers["reason"] = self.origin.reason
+        if self.origin.traceparent is not None:
+            headers["traceparent"] = self.origin.traceparent
+        if exchange == names.EVENTS:
+            headers |= cloud_event(self.service, key, message_id, subject or (str(record) if record else None))
+        self.waiting.append(
+            {
+                "message_id": message_id,
+                "exchange": exchange,
+                "routing_key": key,
+                "record": str(record) if record is not None else None,
+                "correlation_id": self.origin.correlation_id,
+                "headers": headers,
+                "body": message.model_dump_json(exclude_none=True).encode(),
+            }
+        )
+        return message_id
+
+
+@asynccontextmanager
+async def open_work(
+    sessions: async_sessionmaker[AsyncSession], *, service: str, outbox: Table, origin: Origin
+) -> AsyncIterator[Work]:
+    """A transaction with a piece of work in it: committed at the end of the block, rolled back if it raises."""
+    async with sessions() as session, session.begin():
+        work = Work(service, session, outbox, origin)
+        yield work
+        await work.complete()
+
+
+def cloud_event(service: str, key: str, message_id: UUID, subject: str | None) -> dict[str, str]:
+    """The CloudEvents 1.0 attributes of an event, as headers."""
+    attributes = {
+        "cloudEvents_specversion": "1.0",
+        "cloudEvents_id": str(message_id),
+        "cloudEvents_source": f"/aftersale/{service}",
+        "cloudEvents_type": key,
+        "cloudEvents_time": datetime.now(UTC).isoformat(),
+    }
+    if subject is not None:
+        attributes["cloudEvents_subject"] = subject
+    return attributes

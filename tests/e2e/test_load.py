@@ -1,0 +1,201 @@
+"""The load tool on a real system: its figures are of what happened, and its proof fails when something is wrong."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from deploy.load import fill as filling
+from deploy.load import report
+from deploy.load.fill import fill_few
+from deploy.load.gun import Gun
+from deploy.load.made_up import Plan
+from deploy.load.proof import Check, Proof, Prover
+from deploy.load.result import Result
+from deploy.load.run import Patience, run_ceiling, run_load
+from deploy.load.scenario import all_scenarios
+from deploy.load.shots import CHECKOUT, CONSOLE, RECEIPT, Ledger, Shot, shot
+from deploy.load.world import World
+from shared.contracts.customers import GetCustomer, SearchCustomers
+from shared.contracts.purchases import GetPurchase, SearchPurchases
+from tests.support.servers import TestServers
+from tests.support.system import System, new_system
+
+pytestmark = pytest.mark.timeout(300)
+_DATABASES = ("purchases", "customers", "notifications", "errorlog")
+
+
+class Quiet:
+    """A screen that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self.done: list[int] = []
+
+    def step(self, words: str) -> None:
+        self.steps.append(words)
+
+    def progress(self, name: str, done: int, total: int) -> None:
+        self.done.append(done)
+
+
+@pytest.fixture(scope="module")
+async def loaded(servers: TestServers) -> AsyncIterator[System]:
+    """A system of these tests alone: the proof looks at every queue and at the whole error log."""
+    async with new_system(servers) as system:
+        await system.start()
+        yield system
+
+
+def world(system: System) -> World:
+    return World(
+        amqp_urls={peer: system.amqp_url(peer) for peer in (CHECKOUT, CONSOLE)},
+        database_urls={name: system.database_url(name) for name in _DATABASES},
+        maildir=system.mails.folder,
+        http_urls={running.service: running.url for running in system.processes},
+        admin=system.servers.admin,
+        vhost=system.vhost,
+        pids={running.service: running.process.pid for running in system.processes},
+    )
+
+
+async def load(system: System, scenario: str, *, rate: float, seconds: float) -> tuple[World, Result]:
+    place = world(system)
+    screen = Quiet()
+    result = await run_load(
+        place, all_scenarios()[scenario], screen, rate=rate, seconds=seconds, patience=Patience(proof=30)
+    )
+    assert screen.done[-1] == round(rate * seconds)
+    return place, result
+
+
+def failed(proof: Proof) -> dict[str, Check]:
+    return {check.name: check for check in proof.checks if not check.holds}
+
+
+async def test_a_run_measures_and_proves_and_its_proof_notices_what_is_missing_or_doubled(
+    loaded: System, tmp_path: Path
+) -> None:
+    place, result = await load(loaded, "refund", rate=6, seconds=5)
+    assert failed(result.proof) == {}
+    figures = result.figures()
+    assert figures["messages"] == {"refund": {"sent": 30, "accepted": 30, "mailed": 30}}
+    assert 0 < figures["latency_ms"]["refund: reply"]["p50"] < figures["latency_ms"]["refund: mail"]["p50"]
+    assert figures["inside_ms"]["purchases.request_refund"]["count"] == 30
+    assert {"purchases", "notifications", "load generator"} <= set(figures["cores"])
+    assert (report.write(result, tmp_path) / "report.html").stat().st_size > 5_000
+
+    prover = Prover(place, result.ledger)
+    assert (await prover.compare()).holds
+    victim = result.ledger.shots[3]
+    async with loaded.database("purchases") as database:
+        await database.execute("DELETE FROM manual_payout WHERE refund_id = $1", victim.message_id)
+    assert list(failed(await prover.compare())) == ["paid out, each once"]
+    async with loaded.database("purchases") as database:
+        await database.execute(
+            "INSERT INTO manual_payout (refund_id, reference_number, amount, currency) VALUES ($1, $2, $3, 'GBP')",
+            victim.message_id, victim.reference_number, victim.amount,
+        )  # fmt: skip
+    assert (await prover.compare()).holds
+    mail = next(file for file in (loaded.mails.folder / "new").iterdir() if victim.reference_number in file.read_text())
+    mail.with_name(f"{mail.name.partition('.')[0]}.copy.of").write_bytes(mail.read_bytes())
+    broken = failed(await prover.compare())
+    assert list(broken) == ["mails in the customers' mailboxes"]
+    assert "too many" in broken["mails in the customers' mailboxes"].wrong[0]
+
+
+async def test_what_is_refused_or_never_answered_fails_the_proof(loaded: System) -> None:
+    place = world(loaded)
+    (paid,) = await fill_few(place, 1)
+    first = next(place.baskets.records(place.prefix))
+    again = Shot("record", first.key, first.body, order=first.order, amount=first.amount, mail=RECEIPT)
+    ledger = Ledger(place.prefix)
+    async with Gun(ledger, place.senders()) as gun:
+        await gun.fire([first, again, shot("look", GetPurchase(client_order_id=paid.order))], rate=20, seconds=0.15)
+        await gun.settle(20)
+    assert [one.code for one in ledger.shots] == [None, "client_order_id_taken", None]
+    proof = await Prover(place, ledger).wait(20)
+    assert failed(proof) == {
+        "messages answered with a success": Check(
+            "messages answered with a success", 3, 2, ("1 × client_order_id_taken",)
+        )
+    }
+
+
+async def test_messages_leave_at_their_planned_times_whatever_the_system_does(fresh_system: System) -> None:
+    place = world(fresh_system)
+    ledger, records = Ledger(place.prefix), place.baskets.records(place.prefix)
+    async with Gun(ledger, place.senders()) as gun:
+        await gun.fire(records, rate=50, seconds=1)
+        passed, sent = gun.now, len(ledger.shots)
+        await gun.settle(0.5)
+    assert sent == 50
+    assert 0.9 < passed < 5
+    assert all(one.answered is None and one.code == "no_reply" for one in ledger.shots)
+    gaps = {round(b.planned - a.planned, 6) for a, b in pairwise(ledger.shots)}
+    assert gaps == {0.02}
+
+
+@pytest.mark.parametrize("scenario", ["record", "search", "viewer", "mails", "mixed"])
+async def test_every_scenario_runs_and_is_proved(loaded: System, scenario: str) -> None:
+    _, result = await load(loaded, scenario, rate=12, seconds=2)
+    assert failed(result.proof) == {}
+    assert len(result.ledger.shots) == 24
+
+
+async def test_a_ceiling_ends_with_a_rate_that_was_not_sustained(loaded: System) -> None:
+    await loaded.processes[0].wait_ready()
+    result = await run_ceiling(
+        world(loaded), all_scenarios()["record"], Quiet(), start=20, seconds=2, patience=Patience(proof=60, drain=60)
+    )
+    assert failed(result.proof) == {}
+    assert any(not step.sustained and step.why for step in result.steps)
+    assert result.rate == max((step.rate for step in result.steps if step.sustained), default=0.0)
+
+
+async def test_made_up_purchases_are_found_seen_and_refundable_as_recorded_ones(loaded: System) -> None:
+    place = world(loaded)
+    filled = (await fill_few(place, 20))[7]
+    number = filled.reference_number
+    async with loaded.peer("checkout") as peer:
+        view = (await peer.ask(GetPurchase(client_order_id=filled.order))).body
+        page = (await peer.ask(SearchPurchases(keywords=number))).body
+        customer = (await peer.ask(GetCustomer(reference_number=number))).body
+        customers = (await peer.ask(SearchCustomers(keywords=number))).body
+    money = {"amount": filled.amount, "currency": "GBP"}
+    assert (view["gross"], view["paid"], view["refunded"]["amount"]) == (money, money, 0)
+    assert [row["reference_number"] for row in page["rows"]] == [number]
+    assert [row["customer_id"] for row in customers["rows"]] == [customer["customer_id"]]
+
+
+async def test_many_rows_leave_every_index_and_every_reference_in_place(
+    loaded: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filling, "_MANY", 1)
+    urls = {name: loaded.database_url(name) for name in _DATABASES}
+    plan = Plan(
+        purchases=3000, customers=1000, prefix="Fmany-", client_id="demo-shop", salt=77, until=datetime.now(UTC)
+    )
+
+    done = SimpleNamespace(value=0)
+    for service in ("purchases", "customers"):
+        before = await indexes(loaded, service)
+        await filling._fill(service, urls, plan, done)
+        assert await indexes(loaded, service) == before
+    assert done.value == 6000
+    async with loaded.database("purchases") as database:
+        assert await database.fetchval("SELECT count(*) FROM purchase WHERE client_order_id LIKE 'Fmany-%'") == 3000
+    async with loaded.database("customers") as database:
+        of_customers = await database.fetchval(
+            "SELECT count(DISTINCT customer_id) FROM purchase WHERE client_order_id LIKE 'Fmany-%'"
+        )
+    assert of_customers == 1000
+
+
+async def indexes(system: System, service: str) -> list[tuple[str, str]]:
+    async with system.database(service) as database:
+        rows = await database.fetch("SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'")
+    return sorted((row[0], row[1]) for row in rows)

@@ -1,0 +1,184 @@
+"""Nobody learns any more who the customer was, and late news do not bring it back."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+
+from services.customers.announcements import note_email
+from services.customers.anonymizing import anonymize_customer
+from services.customers.models import CustomersTables
+from services.customers.purchases import attach_purchase
+from shared.contracts.customers import AnonymizeCustomer, CustomerAnonymized, MergeCustomers, UnmergeCustomer
+from shared.contracts.notifications import EmailQueued, EmailSent, EmailType
+from shared.contracts.purchases import PurchaseRecorded
+from shared.errors import Refused
+from shared.messaging.origin import new_id
+from tests.integration.customers.arranging import (
+    ORDERED_AT,
+    CustomersService,
+    a_client,
+    contact,
+    recorded,
+    refund_completed,
+    refund_requested,
+)
+
+CANARY = "Zyxwvut"
+
+
+async def everything(service: CustomersService) -> str:
+    """All that the database holds, as text."""
+    parts = []
+    async with service.sessions() as session:
+        for table in CustomersTables.metadata.tables.values():
+            rows = await session.execute(text(f'SELECT "{table.name}"::text FROM "{table.name}"'))
+            parts += [row[0] for row in rows]
+        rows = await session.execute(text("SELECT convert_from(body, 'UTF8') FROM outbox"))
+        parts += [row[0] for row in rows]
+    return "\n".join(parts)
+
+
+def canary() -> dict[str, str]:
+    return {
+        "last_name": CANARY,
+        "first_name": f"Pre{CANARY}",
+        "email": f"{CANARY.lower()}@{CANARY.lower()}.example.com",
+        "street1": f"{CANARY} Street",
+        "city": f"{CANARY}ville",
+        "phone": "+49 555 777333",
+    }
+
+
+async def test_nothing_of_the_person_stays_and_late_news_do_not_bring_it_back(service: CustomersService) -> None:
+    client = a_client()
+    before, late = recorded(contact(**canary()), customer_reference=f"ref-{CANARY}"), recorded(contact(**canary()))
+    await service.handle(client, before)
+    mail = EmailSent(
+        email_id=new_id(),
+        reference_number=before.reference_number,
+        email_type=EmailType.RECEIPT,
+        subject=f"Dear {CANARY}",
+        sent_at=ORDERED_AT,
+        attempt=1,
+    )
+    await service.handle(client, mail)
+    customer = (await service.owner(client, before.reference_number)).customer_id
+    assert CANARY.lower() in (await everything(service)).lower()
+
+    await service.handle(client, AnonymizeCustomer(customer_id=customer))
+    for event in (before, late, mail):
+        await service.handle(client, event)
+    dump = (await everything(service)).lower()
+    assert CANARY.lower() not in dump
+    assert "777333" not in dump
+
+    view = await service.owner(client, late.reference_number)
+    assert view.customer_id == customer
+    assert view.contacts[0].contact.last_name == "XXX"
+    assert view.contacts[0].contact.country == "DE"
+    assert view.contacts[0].contact.company is None
+    assert {p.card_last4 for p in view.purchases} == {None}
+    assert not any(action.allowed for action in view.actions)
+    assert await service.find(client, before.reference_number) == [customer]
+    assert await service.find(client, "xxx") == await service.find(client, "4242") == []
+    told = [m for m in await service.sent(client) if isinstance(m, CustomerAnonymized)]
+    assert [m.reference_numbers for m in told] == [(before.reference_number,), (late.reference_number,)]
+    assert [m.client_order_ids for m in told] == [(before.client_order_id,), (late.client_order_id,)]
+
+
+async def test_who_buys_again_afterwards_is_a_new_customer(service: CustomersService) -> None:
+    client, first = a_client(), recorded()
+    await service.handle(client, first)
+    forgotten = (await service.owner(client, first.reference_number)).customer_id
+    await service.handle(client, AnonymizeCustomer(customer_id=forgotten))
+    again = recorded(ordered_at=datetime.now(UTC) + timedelta(seconds=1))
+    await service.handle(client, again)
+    assert (await service.owner(client, again.reference_number)).customer_id != forgotten
+
+
+async def test_news_that_come_while_the_person_is_forgotten_do_not_bring_it_back(service: CustomersService) -> None:
+    client, first, second = a_client(), recorded(contact(**canary())), recorded(contact(**canary()))
+    await service.handle(client, first)
+    customer = (await service.owner(client, first.reference_number)).customer_id
+    async with service.work(client) as work:
+        await anonymize_customer(work, AnonymizeCustomer(customer_id=customer))
+        late = [asyncio.create_task(service.handle(client, news)) for news in (second, _mail(first))]
+        await _waiting_for_locks(service, len(late))
+    await asyncio.gather(*late)
+    await _nothing_came_back(service, client, first, second)
+
+
+async def test_news_in_the_batch_that_forgets_the_person_do_not_bring_it_back(service: CustomersService) -> None:
+    """The messages of a batch share a transaction and a session."""
+    client, first, second = a_client(), recorded(contact(**canary())), recorded(contact(**canary()))
+    await service.handle(client, first)
+    customer = (await service.owner(client, first.reference_number)).customer_id
+    async with service.work(client) as work:
+        await anonymize_customer(work, AnonymizeCustomer(customer_id=customer))
+        await note_email(work, _mail(first))
+        await attach_purchase(work, second)
+    await _nothing_came_back(service, client, first, second)
+
+
+def _mail(purchase: PurchaseRecorded) -> EmailQueued:
+    return EmailQueued(
+        email_id=new_id(),
+        reference_number=purchase.reference_number,
+        email_type=EmailType.RECEIPT,
+        subject=f"Dear {CANARY}",
+    )
+
+
+async def _nothing_came_back(
+    service: CustomersService, client: str, first: PurchaseRecorded, second: PurchaseRecorded
+) -> None:
+    """The second purchase is the forgotten customer's, and the mail about the first told nothing."""
+    assert CANARY.lower() not in (await everything(service)).lower()
+    view = await service.owner(client, second.reference_number)
+    assert view.customer_id == (await service.owner(client, first.reference_number)).customer_id
+    assert {p.card_last4 for p in view.purchases} == {None}
+    assert [(a.subject, "title" in a.facts) for a in view.announcements] == [("email.queued", False)]
+    told = [m.reference_numbers for m in await service.sent(client) if isinstance(m, CustomerAnonymized)]
+    assert told == [(first.reference_number,), (second.reference_number,)]
+
+
+async def _waiting_for_locks(service: CustomersService, transactions: int) -> None:
+    """Return when so many transactions wait for another one."""
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    async with asyncio.timeout(5), service.sessions() as session:
+        while (await session.execute(waiting)).scalar_one() < transactions:
+            await session.rollback()
+            await asyncio.sleep(0.01)
+
+
+async def test_aliases_go_with_their_customer_and_stay(service: CustomersService) -> None:
+    client = a_client()
+    survivor = await service.create(client, last_name="A")
+    alias = await service.create(client, last_name=CANARY)
+    await service.handle(client, MergeCustomers(survivor_id=survivor, merged_id=alias))
+    with pytest.raises(Refused, match="customer_is_alias"):
+        await service.handle(client, AnonymizeCustomer(customer_id=alias))
+    await service.handle(client, AnonymizeCustomer(customer_id=survivor))
+    assert CANARY not in await everything(service)
+    with pytest.raises(Refused, match="customer_anonymized"):
+        await service.handle(client, UnmergeCustomer(customer_id=alias))
+    with pytest.raises(Refused, match="customer_anonymized"):
+        await service.handle(client, AnonymizeCustomer(customer_id=survivor))
+    told = {m.customer_id for m in await service.sent(client) if isinstance(m, CustomerAnonymized)}
+    assert told == {survivor, alias}
+
+
+async def test_an_open_refund_is_waited_for(service: CustomersService) -> None:
+    client, purchase = a_client(), recorded()
+    await service.handle(client, purchase)
+    customer = (await service.owner(client, purchase.reference_number)).customer_id
+    requested = refund_requested(purchase)
+    await service.handle(client, requested)
+    with pytest.raises(Refused, match="refund_open"):
+        await service.handle(client, AnonymizeCustomer(customer_id=customer))
+    await service.handle(client, refund_completed(requested))
+    await service.handle(client, AnonymizeCustomer(customer_id=customer))

@@ -1,0 +1,102 @@
+"""A service is killed at the worst moments. Each refund stands once in the database, each mail has one Message-ID."""
+
+import asyncio
+from collections import Counter
+from uuid import uuid4
+
+import pytest
+
+from tests.support.peer import Peer
+from tests.support.shop import order_number, purchase, refund
+from tests.support.system import Running, System
+from tests.support.wait import wait_until
+
+ORDERS = 6
+SHORT_LEASES = {
+    "PURCHASES_PROVIDER_TIMEOUT_SECONDS": "0.5",
+    "PURCHASES_REFUND_LEASE_SECONDS": "2",
+    "NOTIFICATIONS_SMTP_TIMEOUT_SECONDS": "0.2",
+    "NOTIFICATIONS_DISPATCH_LEASE_SECONDS": "2.5",
+}
+"""A crashed worker's rows are taken over when its lease ends; tests have no minutes to wait."""
+CRASHES = [
+    ("purchases", "before_commit:4"),
+    ("purchases", "after_commit:4"),
+    ("purchases", "before_ack:4"),
+    ("purchases", "after_ack:4"),
+    ("purchases", "after_publish:2"),
+    ("purchases", "refund_sent:2"),
+    ("purchases", "refund_provider_called:2"),
+    ("notifications", "before_commit:2"),
+    ("notifications", "after_commit:2"),
+    ("notifications", "after_publish:2"),
+    ("notifications", "email_sending:2"),
+    ("notifications", "smtp_accepted:2"),
+]
+
+
+@pytest.mark.parametrize(("service", "failpoint"), CRASHES)
+async def test_a_kill_loses_and_doubles_nothing(fresh_system: System, service: str, failpoint: str) -> None:
+    others = [name for name in ("purchases", "notifications", "errorlog") if name != service]
+    await fresh_system.start(*others)
+    victim = await fresh_system.start_one(service, env={"FAILPOINT": failpoint} | SHORT_LEASES)
+    restarting = asyncio.create_task(_start_again_when_killed(fresh_system, victim))
+    async with fresh_system.peer() as checkout:
+        orders = [order_number() for _ in range(ORDERS)]
+        for order in orders:
+            await _until_answered(checkout, order)
+        await restarting
+        await _everything_has_settled(fresh_system)
+    assert victim.process.exit_code == -9, "the fault did not happen"
+    await _prove(fresh_system, orders)
+
+
+async def _start_again_when_killed(system: System, victim: Running) -> None:
+    await wait_until(lambda: not victim.process.alive, 60, what="the process is killed")
+    await system.start_one(victim.service, env=SHORT_LEASES)
+
+
+async def _until_answered(checkout: Peer, order: str) -> None:
+    """As a caller should: no answer in time, so the same message again."""
+    for message in (purchase(order), refund(order)):
+        identity = uuid4()
+        for _ in range(20):
+            try:
+                answer = await checkout.ask(message, message_id=identity, timeout=3)
+            except TimeoutError:
+                continue
+            assert answer.code is None, answer
+            break
+        else:
+            raise AssertionError("no answer")
+
+
+async def _everything_has_settled(system: System) -> None:
+    async def settled() -> bool:
+        async with system.database("purchases") as database:
+            open_refunds = await database.fetchval("SELECT count(*) FROM refund WHERE state <> 'completed'")
+            noted = await database.fetchval("SELECT count(*) FROM history_entry WHERE subject = 'email.sent'")
+            outbox = await database.fetchval("SELECT count(*) FROM outbox")
+        async with system.database("notifications") as database:
+            mails = await database.fetchval("SELECT count(*) FROM email WHERE state = 'sent'")
+            outbox += await database.fetchval("SELECT count(*) FROM outbox")
+        return bool(open_refunds == 0 and outbox == 0 and mails == noted == 2 * ORDERS)
+
+    await wait_until(settled, 60, what="refunds, mails and history are complete")
+
+
+async def _prove(system: System, orders: list[str]) -> None:
+    async with system.database("purchases") as database:
+        refunded = await database.fetch("SELECT client_order_id, gross, refunded, status FROM purchase")
+        payouts = await database.fetchval("SELECT count(*) FROM manual_payout")
+        refunds = await database.fetchval("SELECT count(*) FROM refund")
+    assert sorted(row["client_order_id"] for row in refunded) == sorted(orders)
+    assert all(row["refunded"] == row["gross"] and row["status"] == "refunded" for row in refunded)
+    assert refunds == payouts == ORDERS
+    async with system.database("errorlog") as database:
+        assert await database.fetchval("SELECT count(*) FROM error_entry") == 0
+    async with system.database("notifications") as database:
+        unknown = await database.fetchval("SELECT count(*) FROM email_attempt WHERE outcome = 'unknown'")
+    ids = Counter(mail["Message-ID"] for mail in system.mails.all())
+    assert len(ids) == 2 * ORDERS
+    assert sum(ids.values()) - len(ids) <= unknown, ids

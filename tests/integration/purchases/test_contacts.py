@@ -1,0 +1,97 @@
+"""Contacts of unpaid purchases follow the customer; those of a forgotten customer go."""
+
+import pytest
+
+from services.purchases.anonymizing import anonymize_purchases
+from services.purchases.contacts import update_contact
+from services.purchases.mails import note_bounced
+from services.purchases.refunds import request_refund
+from services.purchases.search import search_purchases
+from services.purchases.viewer import get_purchase
+from shared.contracts.customers import CustomerAnonymized
+from shared.contracts.notifications import EmailBounced, EmailType
+from shared.contracts.purchases import (
+    ContactRole,
+    GetPurchase,
+    PaymentType,
+    PurchaseChanged,
+    PurchaseView,
+    RefundReason,
+    SearchPurchases,
+    UpdatePurchaseContact,
+)
+from shared.errors import Refused
+from shared.messaging.origin import new_id
+from tests.integration.purchases.arranging import PurchasesService, contact, order, origin, recorded, refund
+
+
+async def view(service: PurchasesService, reference_number: str) -> PurchaseView:
+    async with service.work(origin()) as work:
+        return await get_purchase(work, GetPurchase(reference_number=reference_number))
+
+
+async def found(service: PurchasesService, keywords: str) -> list[str]:
+    async with service.work(origin()) as work:
+        page = await search_purchases(work, SearchPurchases(keywords=keywords))
+    return [row.reference_number for row in page.rows]
+
+
+def update(purchase: PurchaseChanged, *roles: ContactRole) -> UpdatePurchaseContact:
+    new = contact(last_name="Kingsley", email="kingsley@example.org")
+    return UpdatePurchaseContact(reference_number=purchase.reference_number, roles=roles, contact=new)
+
+
+async def anonymize(service: PurchasesService, purchase: PurchaseChanged, client: str = "acme") -> None:
+    event = CustomerAnonymized(customer_id=new_id(), version=2, reference_numbers=(purchase.reference_number,))
+    async with service.work(origin(client)) as work:
+        await anonymize_purchases(work, event)
+
+
+async def test_the_contacts_of_an_unpaid_purchase_follow(service: PurchasesService) -> None:
+    purchase = await recorded(service, order(paid=0, payment_type=PaymentType.WIRE_TRANSFER, card_last4=None))
+    async with service.work(origin()) as work:
+        changed = await update_contact(work, update(purchase, ContactRole.BILLING, ContactRole.DELIVERY))
+    assert changed.version == purchase.version + 1
+    shown = await view(service, purchase.reference_number)
+    names = (shown.billing_contact.last_name, shown.delivery_contact.last_name, shown.licensee_contact.last_name)
+    assert names == ("Kingsley", "Kingsley", "Lovelace")
+    assert shown.history[0].subject == "contact.updated"
+    assert shown.history[0].facts == {"roles": "billing, delivery"}
+    assert purchase.reference_number in await found(service, "kingsley@example.org")
+
+
+async def test_the_contacts_of_a_paid_purchase_stay(service: PurchasesService) -> None:
+    purchase = await recorded(service)
+    with pytest.raises(Refused, match="purchase_already_paid"):
+        async with service.work(origin()) as work:
+            await update_contact(work, update(purchase, ContactRole.BILLING))
+
+
+async def test_of_a_forgotten_customer_the_money_stays_and_the_person_goes(service: PurchasesService) -> None:
+    person = contact(last_name="Forgotten", email="forgotten@example.net", phone="+49 123", state="Bavaria")
+    purchase = await recorded(service, order(billing_contact=person, customer_reference="Forgotten-1"))
+    async with service.work(origin()) as work:
+        await request_refund(work, refund(purchase, reason=RefundReason.OTHER, remark="Forgotten called"))
+    mail = EmailBounced(
+        email_id=new_id(),
+        reference_number=purchase.reference_number,
+        email_type=EmailType.RECEIPT,
+        subject="Dear Forgotten",
+        reason="no Forgotten here",
+    )
+    await anonymize(service, purchase, client="another")
+    assert (await view(service, purchase.reference_number)).billing_contact.last_name == "Forgotten"
+
+    await anonymize(service, purchase)
+    async with service.work(origin()) as work:
+        await note_bounced(work, mail)
+    shown = await view(service, purchase.reference_number)
+    assert "Forgotten" not in shown.model_dump_json().replace("forgotten", "Forgotten")
+    assert (shown.billing_contact.country, shown.gross.amount, shown.refunded.amount) == ("DE", 1000, 1000)
+    assert shown.history[0].facts["reason"] == "XXX"
+    assert await found(service, purchase.reference_number) == [purchase.reference_number]
+    for keywords in ("forgotten", "forgotten@example.net", "xxx", "anonymized@example.com"):
+        assert purchase.reference_number not in await found(service, keywords)
+    with pytest.raises(Refused, match="purchase_anonymized"):
+        async with service.work(origin()) as work:
+            await update_contact(work, update(purchase, ContactRole.BILLING))

@@ -1,0 +1,328 @@
+"""Handing refunds to the provider: the money moves once, and its outcome is booked once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from sqlalchemy import func, select, update
+
+from services.purchases.jobs import hand_out_refunds
+from services.purchases.models import HistoryEntry, Item, ManualPayout, Purchase, Refund
+from services.purchases.payout import OutcomeUnknown, PaidOut, PayoutRequest
+from services.purchases.providers import ManualProvider
+from services.purchases.refunds import ASK_AGAIN, request_refund, settle_refund
+from shared.contracts.errorlog import PurchasesErrorRaised
+from shared.contracts.purchases import (
+    HistoryEntryAdded,
+    PurchaseChanged,
+    PurchaseStatus,
+    PurchaseStatusChanged,
+    RefundCompleted,
+    RefundFailed,
+    RefundKind,
+    RefundState,
+)
+from shared.messaging.origin import Origin
+from tests.integration.purchases.arranging import (
+    PurchasesService,
+    contact,
+    euros,
+    item,
+    order,
+    origin,
+    recorded,
+    refund,
+    some,
+)
+from tests.integration.purchases.payouts import ScriptedProvider
+
+
+@pytest.fixture(autouse=True)
+async def _no_refunds_of_other_tests(service: PurchasesService) -> AsyncIterator[None]:
+    await let_wait(service)
+    yield
+    await let_wait(service)
+
+
+async def let_wait(service: PurchasesService) -> None:
+    async with service.sessions() as session, session.begin():
+        await session.execute(
+            update(Refund).where(Refund.state.in_(Refund.OPEN)).values(due_at=func.now() + timedelta(days=9))
+        )
+
+
+async def a_refund(service: PurchasesService, purchase: PurchaseChanged | None = None, amount: int = 0) -> Origin:
+    purchase = purchase or await recorded(service)
+    by = origin(actor="user:kim")
+    lines = (some(1, amount),) if amount else ()
+    async with service.work(by) as work:
+        await request_refund(work, refund(purchase, RefundKind.AMOUNT if amount else RefundKind.TOTAL, *lines))
+    return by
+
+
+async def stored(service: PurchasesService, by: Origin) -> tuple[Refund, Purchase]:
+    async with service.sessions() as session:
+        row = (await session.execute(select(Refund, Purchase).join(Purchase).where(Refund.id == by.message_id))).one()
+    return row[0], row[1]
+
+
+async def due_now(service: PurchasesService, by: Origin) -> None:
+    """As if the lease had run out and the delay had passed."""
+    async with service.sessions() as session, session.begin():
+        await session.execute(
+            update(Refund)
+            .where(Refund.id == by.message_id)
+            .values(due_at=func.now(), leased_until=func.now() - timedelta(seconds=1))
+        )
+
+
+async def news(service: PurchasesService, by: Origin) -> list[str]:
+    sent = await service.sent(correlation_id=by.correlation_id)
+    return [type(message).__name__ for message in sent[2:]]
+
+
+async def test_a_refund_is_paid_out_by_hand_and_booked(service: PurchasesService) -> None:
+    purchase = await recorded(service, order(item(1000, 2, name="Editor"), billing_contact=contact(last_name="Byron")))
+    by = await a_refund(service, purchase)
+    assert await hand_out_refunds(service, ManualProvider(service.sessions)) == 1
+
+    row, owner = await stored(service, by)
+    assert (row.state, row.attempts, row.lease_token) == (RefundState.COMPLETED, 1, None)
+    assert (owner.status, owner.refunded, owner.returned, owner.version) == (PurchaseStatus.REFUNDED, 2000, 2000, 3)
+    assert owner.changed_by == "user:kim"
+    sent = (await service.sent(correlation_id=by.correlation_id))[2:]
+    assert [type(message) for message in sent] == [PurchaseStatusChanged, HistoryEntryAdded, RefundCompleted]
+    completed = sent[2]
+    assert isinstance(completed, RefundCompleted)
+    assert (completed.amount, completed.tax, completed.remaining) == (euros(2000), euros(319), euros(0))
+    assert (completed.billing_contact.last_name, completed.card_last4) == ("Byron", "4242")
+    assert [(line.product_name, line.quantity, line.amount) for line in completed.lines] == [("Editor", 2, euros(2000))]
+    async with service.sessions() as session:
+        payout = await session.get(ManualPayout, by.message_id)
+        flows = (
+            await session.scalars(
+                select(HistoryEntry.correlation_id).where(
+                    HistoryEntry.purchase_id == owner.id, HistoryEntry.subject.like("refund.%")
+                )
+            )
+        ).all()
+    assert payout is not None
+    assert (payout.amount, payout.currency, payout.reference_number) == (2000, "EUR", owner.reference_number)
+    assert flows == [by.correlation_id] * 2
+    assert await hand_out_refunds(service, ManualProvider(service.sessions)) == 0
+
+
+async def test_partial_refunds_lead_to_partially_refunded_and_then_to_refunded(service: PurchasesService) -> None:
+    purchase = await recorded(service)
+    first, second = await a_refund(service, purchase, 400), await a_refund(service, purchase, 600)
+    _, promised = await stored(service, first)
+    assert (promised.status, promised.refunded, promised.returned) == (PurchaseStatus.PAID, 1000, 0)
+    provider = ScriptedProvider()
+    assert await hand_out_refunds(service, provider) == 2
+    _, owner = await stored(service, second)
+    assert (owner.status, owner.returned) == (PurchaseStatus.REFUNDED, 1000)
+    changes = [
+        message
+        for by in (first, second)
+        for message in await service.sent(correlation_id=by.correlation_id)
+        if isinstance(message, PurchaseStatusChanged)
+    ]
+    assert sorted((change.old_status, change.status) for change in changes) == [
+        (PurchaseStatus.PAID, PurchaseStatus.PARTIALLY_REFUNDED),
+        (PurchaseStatus.PARTIALLY_REFUNDED, PurchaseStatus.REFUNDED),
+    ]
+    assert {request.amount for request in provider.requests} == {400, 600}
+    assert {request.payment_references for request in provider.requests} == {("pay-1",)}
+
+
+async def test_a_refused_refund_gives_the_money_back_and_is_an_error(service: PurchasesService) -> None:
+    purchase = await recorded(service)
+    by = await a_refund(service, purchase)
+    await hand_out_refunds(service, ScriptedProvider(refuse="card expired"))
+
+    row, owner = await stored(service, by)
+    assert (row.state, row.failure) == (RefundState.FAILED, "card expired")
+    assert (owner.status, owner.refunded, owner.returned, owner.version) == (PurchaseStatus.PAID, 0, 0, 3)
+    sent = (await service.sent(correlation_id=by.correlation_id))[2:]
+    assert [type(message) for message in sent] == [HistoryEntryAdded, RefundFailed, PurchasesErrorRaised]
+    error = sent[2]
+    assert isinstance(error, PurchasesErrorRaised)
+    assert (error.error_type, error.reference_number) == ("refund_failure", owner.reference_number)
+    again = await a_refund(service, purchase)
+    await hand_out_refunds(service, ScriptedProvider())
+    assert (await stored(service, again))[1].status is PurchaseStatus.REFUNDED
+
+
+async def test_a_refused_refund_gives_back_what_it_took_of_each_item_and_no_more(service: PurchasesService) -> None:
+    purchase = await recorded(service, order(item(1000), item(500, 2), item(300)))
+    for provider, lines in (
+        (ScriptedProvider(), (some(2, 100),)),
+        (ScriptedProvider(refuse="card expired"), (some(1, 400), some(2, 700))),
+    ):
+        async with service.work(origin()) as work:
+            await request_refund(work, refund(purchase, RefundKind.AMOUNT, *lines))
+        await hand_out_refunds(service, provider)
+    async with service.sessions() as session:
+        items = (
+            await session.execute(
+                select(Item.refunded, Item.refunded_tax)
+                .where(Item.purchase_id == purchase.purchase_id)
+                .order_by(Item.running_number)
+            )
+        ).all()
+    assert [tuple(item) for item in items] == [(0, 0), (100, 16), (0, 0)]
+
+
+async def test_the_intent_is_committed_before_the_provider_hears_of_it_and_no_transaction_is_open(
+    service: PurchasesService,
+) -> None:
+    seen: list[tuple[RefundState, int, int]] = []
+
+    async def look(request: PayoutRequest) -> None:
+        async with service.sessions() as session:
+            row = (await session.scalars(select(Refund).where(Refund.id == request.refund_id).with_for_update())).one()
+            seen.append((row.state, row.attempts, row.amount))
+
+    by = await a_refund(service)
+    await hand_out_refunds(service, ScriptedProvider(before=look))
+    assert seen == [(RefundState.SENT, 1, 1000)]
+    assert (await stored(service, by))[0].state is RefundState.COMPLETED
+
+
+async def test_a_lost_answer_is_asked_for_and_never_paid_again(service: PurchasesService) -> None:
+    async def break_off(_request: PayoutRequest) -> None:
+        raise ConnectionResetError
+
+    by = await a_refund(service)
+    provider = ScriptedProvider(after=break_off)
+    await hand_out_refunds(service, provider)
+    row, owner = await stored(service, by)
+    assert (row.state, owner.status, owner.refunded) == (RefundState.UNKNOWN, PurchaseStatus.PAID, 1000)
+    assert await news(service, by) == ["HistoryEntryAdded"]
+    assert await hand_out_refunds(service, provider) == 0, "not before the delay"
+    async with service.sessions() as session:
+        in_time = await session.scalar(
+            select(Refund.due_at.between(func.now(), func.now() + ASK_AGAIN[0])).where(Refund.id == by.message_id)
+        )
+    assert in_time
+
+    await due_now(service, by)
+    assert await hand_out_refunds(service, provider) == 1
+    assert (await stored(service, by))[0].state is RefundState.COMPLETED
+    assert (len(provider.requests), provider.asked) == (1, [by.message_id])
+    assert await news(service, by) == [
+        "HistoryEntryAdded",
+        "PurchaseStatusChanged",
+        "HistoryEntryAdded",
+        "RefundCompleted",
+    ]
+
+
+async def test_a_refund_the_provider_never_heard_of_is_sent_after_all(service: PurchasesService) -> None:
+    async def break_off(_request: PayoutRequest) -> None:
+        raise ConnectionResetError
+
+    by = await a_refund(service)
+    await hand_out_refunds(service, ScriptedProvider(before=break_off))
+    await due_now(service, by)
+    healthy = ScriptedProvider()
+    await hand_out_refunds(service, healthy)
+    assert (healthy.asked, len(healthy.requests)) == ([by.message_id], 1)
+    assert (await stored(service, by))[0].state is RefundState.COMPLETED
+
+
+async def test_a_provider_that_does_not_answer_in_time_leaves_the_outcome_unknown(service: PurchasesService) -> None:
+    async def hang(_request: PayoutRequest) -> None:
+        await asyncio.Event().wait()
+
+    by = await a_refund(service)
+    hasty = PurchasesService(service.sessions, service.settings.model_copy(update={"provider_timeout_seconds": 0.05}))
+    await hand_out_refunds(hasty, ScriptedProvider(before=hang))
+    assert (await stored(service, by))[0].state is RefundState.UNKNOWN
+
+
+async def test_a_worker_that_was_paused_past_its_lease_changes_nothing(service: PurchasesService) -> None:
+    by = await a_refund(service)
+    other = ScriptedProvider()
+
+    async def overtaken(_request: PayoutRequest) -> None:
+        await due_now(service, by)
+        assert await hand_out_refunds(service, other) == 1
+
+    late = ScriptedProvider(before=overtaken)
+    await hand_out_refunds(service, late)
+    row, owner = await stored(service, by)
+    assert row.provider_reference == f"out-{by.message_id}"
+    assert (row.state, owner.returned, owner.version) == (RefundState.COMPLETED, 1000, 3)
+    assert (await news(service, by)).count("RefundCompleted") == 1
+
+
+async def test_an_outcome_under_a_foreign_token_is_not_booked(service: PurchasesService) -> None:
+    by = await a_refund(service)
+    row, owner = await stored(service, by)
+    async with service.work(by) as work:
+        settled = await settle_refund(work, owner.id, row.id, UUID(int=1), OutcomeUnknown("x"))
+    assert not settled
+    assert (await stored(service, by))[0].state is RefundState.REQUESTED
+
+
+async def test_two_instances_never_hold_the_same_refund(service: PurchasesService) -> None:
+    flows = [await a_refund(service) for _ in range(6)]
+    provider = ScriptedProvider()
+    found = await asyncio.gather(*(hand_out_refunds(service, provider) for _ in range(4)))
+    assert sum(found) == 6
+    assert sorted(request.refund_id for request in provider.requests) == sorted(
+        by.message_id for by in flows if by.message_id
+    )
+
+
+async def test_one_refund_that_cannot_be_booked_does_not_stop_the_others(service: PurchasesService) -> None:
+    poisoned, healthy = await a_refund(service), await a_refund(service)
+    _, owner = await stored(service, poisoned)
+
+    async def spoil(request: PayoutRequest) -> None:
+        if request.refund_id == poisoned.message_id:
+            async with service.sessions() as session, session.begin():
+                await session.execute(update(Purchase).where(Purchase.id == owner.id).values(refunded=0))
+
+    with pytest.raises(ExceptionGroup, match="not booked"):
+        await hand_out_refunds(service, ScriptedProvider(before=spoil))
+    assert (await stored(service, healthy))[0].state is RefundState.COMPLETED
+    row, owner = await stored(service, poisoned)
+    assert (row.state, owner.returned) == (RefundState.SENT, 0)
+
+
+async def test_a_refund_without_an_outcome_for_a_day_becomes_an_error(service: PurchasesService) -> None:
+    async def break_off(_request: PayoutRequest) -> None:
+        raise ConnectionResetError
+
+    by = await a_refund(service)
+    provider = ScriptedProvider(before=break_off)
+    async with service.sessions() as session, session.begin():
+        await session.execute(
+            update(Refund)
+            .where(Refund.id == by.message_id)
+            .values(requested_at=func.now() - timedelta(hours=25), attempts=9)
+        )
+    await hand_out_refunds(service, provider)
+    sent = await service.sent(correlation_id=by.correlation_id)
+    errors = [message for message in sent if isinstance(message, PurchasesErrorRaised)]
+    assert [(error.error_type, error.fingerprint) for error in errors] == [
+        ("refund_unknown", f"refund_unknown:{by.message_id}")
+    ]
+
+
+@pytest.mark.parametrize("kind", ["manual", "scripted"])
+async def test_every_provider_pays_a_refund_id_once_and_can_be_asked(service: PurchasesService, kind: str) -> None:
+    provider = ManualProvider(service.sessions) if kind == "manual" else ScriptedProvider()
+    purchase = await recorded(service)
+    by = await a_refund(service, purchase)
+    row, owner = await stored(service, by)
+    request = PayoutRequest(row.id, owner.reference_number, row.amount, "EUR", owner.payment_type, ())
+    assert await provider.find(row.id) is None
+    answers = await asyncio.gather(*(provider.refund(request) for _ in range(5)))
+    assert isinstance(answers[0], PaidOut)
+    assert set(answers) == {answers[0]}
+    assert await provider.find(row.id) == answers[0]

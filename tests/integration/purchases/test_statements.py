@@ -1,0 +1,147 @@
+"""What the use cases of every purchase ask of the database: under load the number of statements is the price."""
+
+import pytest
+from sqlalchemy import select
+
+from services.purchases import mails
+from services.purchases.jobs import hand_out_refunds
+from services.purchases.locking import lock_purchases
+from services.purchases.models import Purchase
+from services.purchases.payments import record_payment
+from services.purchases.providers import ManualProvider
+from services.purchases.recording import record_purchase
+from services.purchases.refunds import request_refund
+from shared.contracts.notifications import EmailSent, EmailType
+from shared.contracts.purchases import Payment, PaymentType, RecordPayment
+from shared.messaging.origin import new_id
+from tests.integration.purchases.arranging import (
+    ORDERED_AT,
+    PurchasesService,
+    euros,
+    item,
+    order,
+    origin,
+    recorded,
+    refund,
+)
+from tests.support.statements import noted_statements
+
+
+def tables(texts: list[str]) -> list[str]:
+    """`INSERT purchase` for a statement that inserts purchases, and so on."""
+    found = []
+    for text in texts:
+        words = text.replace("\n", " ").split()
+        before = {"INSERT": "INTO", "SELECT": "FROM", "UPDATE": "UPDATE"}[words[0]]
+        found.append(f"{words[0]} {words[words.index(before) + 1]}" if before in words else words[0])
+    return found
+
+
+async def test_a_paid_order_of_two_products_takes_one_insert_for_each_table(service: PurchasesService) -> None:
+    command = order(item(1000, 2), item(500))
+    with noted_statements(service.sessions) as noted:
+        async with service.work(origin()) as work:
+            await record_purchase(work, command)
+    assert tables(noted) == [
+        "INSERT purchase",
+        "INSERT purchase_item",
+        "INSERT search_key",
+        "INSERT payment",
+        "INSERT history_entry",
+        "INSERT outbox",
+    ]
+
+
+async def test_a_batch_locks_what_its_messages_change_at_once_and_nothing_for_new_orders(
+    service: PurchasesService,
+) -> None:
+    purchase = await recorded(service)
+    by = origin()
+    with noted_statements(service.sessions) as noted:
+        async with service.sessions() as session, session.begin():
+            await lock_purchases(session, [(order(), by), (order(), by)])
+            assert noted == []
+            await lock_purchases(session, [(order(), by), (refund(purchase), by)])
+            assert tables(noted) == ["SELECT purchase"]
+            async with service.sessions() as other:
+                free = await other.scalar(
+                    select(Purchase.id).where(Purchase.id == purchase.purchase_id).with_for_update(skip_locked=True)
+                )
+    assert free is None
+
+
+async def test_a_payment_reads_no_item_twice(service: PurchasesService) -> None:
+    purchase = await recorded(service, order(paid=0, payment_type=PaymentType.WIRE_TRANSFER))
+    command = RecordPayment(
+        reference_number=purchase.reference_number, payment=Payment(amount=euros(1000), paid_at=ORDERED_AT)
+    )
+    with noted_statements(service.sessions) as noted:
+        async with service.work(origin()) as work:
+            await record_payment(work, command)
+    assert tables(noted) == [
+        "SELECT purchase",
+        "SELECT purchase_item",
+        "UPDATE purchase",
+        "INSERT payment",
+        "INSERT history_entry",
+        "INSERT outbox",
+    ]
+
+
+async def test_a_mail_takes_one_look_and_one_entry(service: PurchasesService) -> None:
+    purchase = await recorded(service)
+    sent = EmailSent(
+        email_id=new_id(),
+        reference_number=purchase.reference_number,
+        email_type=EmailType.RECEIPT,
+        subject="Your receipt",
+        sent_at=ORDERED_AT,
+        attempt=1,
+    )
+    with noted_statements(service.sessions) as noted:
+        async with service.work(origin()) as work:
+            await mails.note_sent(work, sent)
+    assert tables(noted) == ["SELECT purchase", "INSERT history_entry", "INSERT outbox"]
+
+
+@pytest.mark.parametrize("products", [1, 3])
+async def test_a_refund_changes_every_table_once(service: PurchasesService, products: int) -> None:
+    purchase = await recorded(service, order(*(item(1000) for _ in range(products))))
+    with noted_statements(service.sessions) as noted:
+        async with service.work(origin()) as work:
+            await request_refund(work, refund(purchase))
+    assert tables(noted) == [
+        "SELECT purchase",
+        "SELECT purchase_item",
+        "SELECT client_copy",
+        "INSERT refund",
+        "INSERT refund_line",
+        "UPDATE purchase",
+        "UPDATE purchase_item",
+        "INSERT history_entry",
+        "INSERT outbox",
+    ]
+
+
+async def test_a_payout_is_leased_paid_and_booked_in_few_statements(service: PurchasesService) -> None:
+    provider = ManualProvider(service.sessions)
+    while await hand_out_refunds(service, provider):
+        pass
+    purchase = await recorded(service, order(item(1000, 2), item(500)))
+    async with service.work(origin()) as work:
+        await request_refund(work, refund(purchase))
+    with noted_statements(service.sessions) as noted:
+        assert await hand_out_refunds(service, provider) == 1
+    assert tables(noted) == [
+        "SELECT refund",
+        "SELECT payment",
+        "UPDATE refund",
+        "INSERT manual_payout",
+        "SELECT purchase",
+        "SELECT refund",
+        "UPDATE purchase",
+        "UPDATE refund",
+        "INSERT history_entry",
+        "SELECT refund_line",
+        "INSERT outbox",
+    ]

@@ -1,0 +1,120 @@
+"""What a keyword may mean, and under which terms a customer is found."""
+
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.customers.domain import LONGEST_TERM, fold, fold_email
+from services.customers.search_terms import (
+    Key,
+    KeyKind,
+    Keyword,
+    NoKeywords,
+    Prefix,
+    TooManyKeywords,
+    keys_of,
+    keys_of_purchase,
+    parse_keywords,
+)
+
+NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=60).filter(
+    lambda name: "," not in name and "@" not in name and fold(name).strip("@. ") and fold(name.strip()) == fold(name)
+)
+
+
+def meant(keyword: Keyword, keys: frozenset[Key]) -> bool:
+    """Whether a customer with these terms is found."""
+    return any(
+        key.kind is meaning.kind
+        and (key.term.startswith(meaning.term) if isinstance(meaning, Prefix) else key.term == meaning.term)
+        for meaning in keyword.meanings
+        for key in keys
+    )
+
+
+@given(name=NAMES, length=st.integers(1, 60))
+def test_a_customer_is_found_by_every_beginning_of_its_name(name: str, length: int) -> None:
+    beginning = name[:length]
+    if not fold(beginning).strip("@. "):
+        return
+    keys = keys_of([{"last_name": name}])
+    for keyword in parse_keywords(fold(name)[: len(fold(beginning))] + ","):
+        assert meant(keyword, keys)
+
+
+@given(box=st.text(max_size=300))
+def test_whatever_is_typed_is_understood_or_refused(box: str) -> None:
+    try:
+        keywords = parse_keywords(box)
+    except (NoKeywords, TooManyKeywords):
+        return
+    assert 1 <= len(keywords) <= 10
+    for keyword in keywords:
+        assert keyword.meanings
+        assert all("\x00" not in meaning.term for meaning in keyword.meanings)
+        assert all(len(meaning.term.encode(errors="replace")) <= LONGEST_TERM + 1 for meaning in keyword.meanings)
+
+
+@given(text=st.text(max_size=400))
+def test_folding_twice_changes_nothing(text: str) -> None:
+    folded = fold(text)
+    assert fold(folded) == folded or len(folded.encode()) > LONGEST_TERM - 8
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("123456789", {KeyKind.REFERENCE_NUMBER, KeyKind.LAST_NAME, KeyKind.COMPANY}),
+        ("012345678", {KeyKind.LAST_NAME, KeyKind.COMPANY}),
+        ("4242", {KeyKind.CARD_LAST4, KeyKind.LAST_NAME, KeyKind.COMPANY}),
+        ("ada@example.com", {KeyKind.EMAIL}),
+        ("@example.com", {KeyKind.EMAIL_DOMAIN}),
+        ("lovelace", {KeyKind.LAST_NAME, KeyKind.COMPANY}),
+    ],
+)
+def test_what_a_keyword_may_mean(text: str, kinds: set[KeyKind]) -> None:
+    (keyword,) = parse_keywords(text)
+    assert {meaning.kind for meaning in keyword.meanings} == kinds
+
+
+@pytest.mark.parametrize(
+    ("domain", "found"), [("@example.com", True), ("@mail.example.com", True), ("@ample.com", False), ("@com", True)]
+)
+def test_a_domain_finds_all_below_it(domain: str, found: bool) -> None:
+    (keyword,) = parse_keywords(domain)
+    assert meant(keyword, keys_of([{"email": "jo@mail.example.com"}])) is found
+
+
+@pytest.mark.parametrize(
+    ("more", "less"),
+    [
+        ("123456789", "ada@example.com"),
+        ("ada@example.com", "lovelace"),
+        ("lovelace", "@example.com"),
+        ("4242", "@example.com"),
+    ],
+)
+def test_the_most_selective_keyword_drives(more: str, less: str) -> None:
+    (one,), (two,) = parse_keywords(more), parse_keywords(less)
+    assert one.selectivity > two.selectivity
+
+
+@pytest.mark.parametrize(("box", "error"), [(" , @ ,", NoKeywords), (",".join("abcdefghijk"), TooManyKeywords)])
+def test_what_means_nothing(box: str, error: type[ValueError]) -> None:
+    with pytest.raises(error):
+        parse_keywords(box)
+
+
+def test_a_purchase_is_found_by_number_and_card() -> None:
+    assert {key.kind for key in keys_of_purchase("123456789", "4242")} == {
+        KeyKind.REFERENCE_NUMBER,
+        KeyKind.CARD_LAST4,
+    }
+    assert len(keys_of_purchase("123456789", None)) == 1
+
+
+@given(address=st.text(string.ascii_letters, min_size=1, max_size=20))
+def test_addresses_are_compared_without_case(address: str) -> None:
+    assert fold_email(f"{address}@EXAMPLE.com") == fold_email(f"{address.swapcase()}@example.COM")

@@ -1,0 +1,60 @@
+"""What is about the same record stays in order; everything else goes side by side."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.messaging.lanes import Lanes
+from shared.messaging.relay import OutboxRow, in_turns
+
+
+async def test_the_same_record_is_handled_in_order_and_others_side_by_side() -> None:
+    lanes = Lanes()
+    done: list[tuple[str | None, int]] = []
+    others_ran = asyncio.Event()
+
+    async def handle(record: str | None, number: int) -> None:
+        async with lanes.enter(record):
+            if record == "a" and number == 0:
+                await others_ran.wait()
+            done.append((record, number))
+
+    tasks = [asyncio.create_task(handle("a", number)) for number in range(5)]
+    tasks += [asyncio.create_task(handle(record, 9)) for record in ("b", None)]
+    await asyncio.wait(tasks[-2:])
+    assert sorted(done, key=str) == [("b", 9), (None, 9)] or sorted(done, key=str) == [(None, 9), ("b", 9)]
+    others_ran.set()
+    await asyncio.gather(*tasks)
+    assert [number for record, number in done if record == "a"] == [0, 1, 2, 3, 4]
+    assert not lanes._lanes
+
+
+def test_a_failing_message_frees_its_lane() -> None:
+    async def run() -> None:
+        lanes = Lanes()
+        for _ in range(2):
+            try:
+                async with asyncio.timeout(1), lanes.enter("a"):
+                    raise LookupError
+            except LookupError:
+                pass
+        assert not lanes._lanes
+
+    asyncio.run(run())
+
+
+@given(st.lists(st.sampled_from(["a", "b", "c", None]), max_size=40))
+def test_the_relay_takes_turns_per_record(records: list[str | None]) -> None:
+    rows = cast(
+        list[OutboxRow], [cast(Any, SimpleNamespace(id=number, record=record)) for number, record in enumerate(records)]
+    )
+    turns = list(in_turns(rows))
+    assert sorted(row.id for turn in turns for row in turn) == list(range(len(records)))
+    for record in ("a", "b", "c"):
+        order = [row.id for turn in turns for row in turn if row.record == record]
+        assert order == sorted(order)
+        assert all(sum(row.record == record for row in turn) <= 1 for turn in turns)
+    assert len(turns) <= 1 or any(records.count(record) > 1 for record in ("a", "b", "c"))
