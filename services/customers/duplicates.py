@@ -4,11 +4,11 @@ from typing import Any, Final
 
 from sqlalchemy import Select, func, select, tuple_
 
-from services.customers.cursors import opened, sealed
 from services.customers.models import SearchKey
 from services.customers.search_terms import KeyKind
 from shared.contracts.customers import DuplicatePage, DuplicateReason, DuplicateSuggestion, ListDuplicates
 from shared.errors import Refused
+from shared.messaging.cursors import opened, sealed
 from shared.messaging.principals import ALL_CLIENTS
 from shared.messaging.work import Work
 
@@ -26,8 +26,8 @@ async def list_duplicates(work: Work, query: ListDuplicates) -> DuplicatePage:
     """
     if work.origin.client_id == ALL_CLIENTS:
         raise Refused("one_client_only", "Duplicates are looked for within one client.")
-    words = ("duplicates", work.origin.client_id)
-    after = _read(opened(query.cursor, *words)) if query.cursor else None
+    position = opened(work, query)
+    after = _read(position) if position is not None else None
     found = (await work.session.execute(duplicates_statement(work.origin.client_id, after, query.limit + 1))).all()
     page = found[: query.limit]
     return DuplicatePage(
@@ -37,7 +37,7 @@ async def list_duplicates(work: Work, query: ListDuplicates) -> DuplicatePage:
             )
             for row in page
         ),
-        next_cursor=sealed(f"{page[-1].kind}\n{page[-1].term}".encode(), *words) if len(found) > len(page) else None,
+        next_cursor=sealed(_position(page[-1]), work, query) if len(found) > len(page) else None,
     )
 
 
@@ -60,6 +60,10 @@ def duplicates_statement(client_id: str, after: tuple[str, str] | None, limit: i
     if after is None:
         return statement
     return statement.where(tuple_(SearchKey.kind, SearchKey.term) > tuple_(*after))
+
+
+def _position(row: Any) -> bytes:
+    return f"{row.kind}\n{row.term}".encode()
 
 
 def _read(position: bytes) -> tuple[str, str]:

@@ -11,7 +11,6 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, tuple_, union_all
 from sqlalchemy.orm import aliased, selectinload
 
-from services.customers.cursors import opened, sealed
 from services.customers.customers import contact_of, of_client
 from services.customers.models import Customer, CustomerPurchase, SearchKey
 from services.customers.search_terms import (
@@ -26,6 +25,7 @@ from services.customers.search_terms import (
 from shared.contracts.customers import CustomerPage, CustomerRow, SearchCustomers
 from shared.contracts.purchases import ContactRole
 from shared.errors import Refused
+from shared.messaging.cursors import opened, sealed
 from shared.messaging.work import Work
 
 _LAST_CHARACTER: Final = "\U0010ffff"
@@ -69,14 +69,14 @@ async def search_customers(work: Work, query: SearchCustomers) -> CustomerPage:
         raise Refused("no_keywords", "Give at least one keyword.") from None
     except TooManyKeywords:
         raise Refused("too_many_keywords", "Give fewer keywords.", most=MOST_KEYWORDS) from None
-    words = ("search", work.origin.client_id, query.keywords)
-    after = Position.read(opened(query.cursor, *words)) if query.cursor else None
+    position = opened(work, query)
+    after = Position.read(position) if position is not None else None
     statement = search_statement(Search(work.origin.client_id, keywords, after, query.limit + 1))
     found = [Position(row.term, row.root_id) for row in await work.session.execute(statement)]
     page = found[: query.limit]
     return CustomerPage(
         rows=await _rows(work, page),
-        next_cursor=sealed(page[-1].raw, *words) if len(found) > len(page) else None,
+        next_cursor=sealed(page[-1].raw, work, query) if len(found) > len(page) else None,
     )
 
 

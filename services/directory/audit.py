@@ -7,8 +7,9 @@ from sqlalchemy import select
 
 from services.directory.domain import difference
 from services.directory.models import AuditEntry
-from services.directory.paging import id_position, of_client
+from services.directory.visibility import of_client
 from shared.contracts.directory import AuditPage, AuditRow, ListAudit, RecordKind
+from shared.messaging.cursors import opened_id, sealed
 from shared.messaging.work import Work
 
 
@@ -54,13 +55,14 @@ async def list_audit(work: Work, query: ListAudit) -> AuditPage:
         statement = statement.where(AuditEntry.record_id == query.record_id)
     if query.actor is not None:
         statement = statement.where(AuditEntry.actor == query.actor)
-    if query.cursor is not None:
-        statement = statement.where(AuditEntry.id < id_position(query.cursor))
+    after = opened_id(work, query)
+    if after is not None:
+        statement = statement.where(AuditEntry.id < after)
     found = (await work.session.scalars(statement.order_by(AuditEntry.id.desc()).limit(query.limit + 1))).all()
     shown = found[: query.limit]
     return AuditPage(
         rows=tuple(_row(entry) for entry in shown),
-        next_cursor=shown[-1].id.hex if len(found) > len(shown) else None,
+        next_cursor=sealed(shown[-1].id.bytes, work, query) if len(found) > len(shown) else None,
     )
 
 

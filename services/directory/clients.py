@@ -4,8 +4,8 @@ from sqlalchemy import select
 
 from services.directory.audit import note_change
 from services.directory.models import Client
-from services.directory.paging import cursor_after, of_client, position
 from services.directory.records import check_new, check_version, for_the_platform, touch
+from services.directory.visibility import of_client
 from shared.contracts.directory import (
     PLATFORM,
     ClientChanged,
@@ -19,6 +19,7 @@ from shared.contracts.directory import (
     RecordKind,
 )
 from shared.errors import Refused
+from shared.messaging.cursors import opened, sealed
 from shared.messaging.work import Work
 
 
@@ -93,13 +94,14 @@ async def get_client(work: Work, _query: GetClient) -> ClientView:
 async def list_clients(work: Work, query: ListClients) -> ClientPage:
     """Clients by id. Raises Refused: `cursor_invalid`."""
     statement = select(Client).where(*of_client(work, Client.client_id))
-    if query.cursor is not None:
-        statement = statement.where(Client.client_id > position(query.cursor, 1)[0])
+    after = opened(work, query)
+    if after is not None:
+        statement = statement.where(Client.client_id > after.decode())
     found = (await work.session.scalars(statement.order_by(Client.client_id).limit(query.limit + 1))).all()
     shown = found[: query.limit]
     return ClientPage(
         rows=tuple(_row(client) for client in shown),
-        next_cursor=cursor_after(shown[-1].client_id) if len(found) > len(shown) else None,
+        next_cursor=sealed(shown[-1].client_id.encode(), work, query) if len(found) > len(shown) else None,
     )
 
 

@@ -8,7 +8,6 @@ from sqlalchemy.orm import selectinload
 from services.directory.audit import note_change
 from services.directory.domain import NotAllowed, check_roles
 from services.directory.models import Department, DirectoryTables, Grant, Office, User
-from services.directory.paging import cursor_after, position
 from services.directory.records import check_client, check_new, check_version, for_the_platform, touch
 from shared.contracts.directory import (
     AssignRoles,
@@ -22,6 +21,7 @@ from shared.contracts.directory import (
     UserSaved,
 )
 from shared.errors import Refused
+from shared.messaging.cursors import opened, sealed
 from shared.messaging.principals import ALL_CLIENTS
 from shared.messaging.work import Work
 from shared.staff import copies
@@ -127,13 +127,14 @@ async def list_users(work: Work, query: ListUsers) -> UserPage:
         statement = statement.where(User.active == query.active)
     if query.role is not None:
         statement = statement.where(grants.any(Grant.role == query.role.value))
-    if query.cursor is not None:
-        statement = statement.where(User.name > position(query.cursor, 1)[0])
+    after = opened(work, query)
+    if after is not None:
+        statement = statement.where(User.name > after.decode())
     found = (await work.session.scalars(statement.order_by(User.name).limit(query.limit + 1))).all()
     shown = found[: query.limit]
     return UserPage(
         rows=tuple(_row(user) for user in shown),
-        next_cursor=cursor_after(shown[-1].name) if len(found) > len(shown) else None,
+        next_cursor=sealed(shown[-1].name.encode(), work, query) if len(found) > len(shown) else None,
     )
 
 

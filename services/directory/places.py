@@ -6,8 +6,8 @@ from sqlalchemy import select, tuple_
 
 from services.directory.audit import note_change
 from services.directory.models import Department, Office
-from services.directory.paging import cursor_after, of_client, position
 from services.directory.records import check_client, check_new, check_version, touch
+from services.directory.visibility import of_client
 from shared.contracts.directory import (
     DepartmentChanged,
     DepartmentPage,
@@ -22,6 +22,7 @@ from shared.contracts.directory import (
     SaveDepartment,
     SaveOffice,
 )
+from shared.messaging.cursors import opened, sealed
 from shared.messaging.work import Work
 
 
@@ -141,9 +142,12 @@ async def _page(work: Work, model: type[Any], query: ListOffices | ListDepartmen
     statement = select(model).where(*of_client(work, model.client_id))
     if query.active is not None:
         statement = statement.where(model.active == query.active)
-    if query.cursor is not None:
-        statement = statement.where(tuple_(model.client_id, model.id) > tuple_(*position(query.cursor, 2)))
+    after = opened(work, query)
+    if after is not None:
+        statement = statement.where(tuple_(model.client_id, model.id) > tuple_(*after.decode().split("\n")))
     statement = statement.order_by(model.client_id, model.id).limit(query.limit + 1)
     found = list((await work.session.scalars(statement)).all())
     shown = found[: query.limit]
-    return shown, cursor_after(shown[-1].client_id, shown[-1].id) if len(found) > len(shown) else None
+    if len(found) == len(shown):
+        return shown, None
+    return shown, sealed(f"{shown[-1].client_id}\n{shown[-1].id}".encode(), work, query)

@@ -1,13 +1,13 @@
 """Looking through the errors."""
 
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import ColumnElement, select
 
 from services.errorlog.models import ErrorEntry, FailedMessage
 from shared.contracts.errorlog import ErrorPage, ErrorRow, ErrorSource, ErrorState, ErrorView, GetError, ListErrors
 from shared.errors import Refused
+from shared.messaging.cursors import opened_id, sealed
 from shared.messaging.work import Work
 
 ALL_CLIENTS = "*"
@@ -26,14 +26,15 @@ async def list_errors(work: Work, query: ListErrors) -> ErrorPage:
         wanted.append(ErrorEntry.error_type == query.error_type)
     if query.reference_number is not None:
         wanted.append(ErrorEntry.reference_number == query.reference_number)
-    if query.cursor is not None:
-        wanted.append(ErrorEntry.id < _position(query.cursor))
+    after = opened_id(work, query)
+    if after is not None:
+        wanted.append(ErrorEntry.id < after)
     statement = select(ErrorEntry).where(*wanted).order_by(ErrorEntry.id.desc()).limit(query.limit + 1)
     entries = (await work.session.scalars(statement)).all()
     shown = entries[: query.limit]
     return ErrorPage(
         rows=tuple(ErrorRow(**_row(entry)) for entry in shown),
-        next_cursor=shown[-1].id.hex if len(entries) > len(shown) else None,
+        next_cursor=sealed(shown[-1].id.bytes, work, query) if len(entries) > len(shown) else None,
     )
 
 
@@ -70,13 +71,6 @@ async def get_error(work: Work, query: GetError) -> ErrorView:
 def _of_client(work: Work) -> list[ColumnElement[bool]]:
     client = work.origin.client_id
     return [] if client == ALL_CLIENTS else [ErrorEntry.client_id == client]
-
-
-def _position(cursor: str) -> UUID:
-    try:
-        return UUID(hex=cursor)
-    except ValueError:
-        raise Refused("cursor_invalid", "This cursor did not come from this list.") from None
 
 
 def _row(entry: ErrorEntry) -> dict[str, Any]:

@@ -1,8 +1,5 @@
 """Reading mails: the list of a purchase, one mail exactly as it was or will be sent."""
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from uuid import UUID
-
 from sqlalchemy import Select, select
 from sqlalchemy.orm import defer, selectinload
 
@@ -18,10 +15,10 @@ from shared.contracts.notifications import (
     ListEmails,
 )
 from shared.errors import Refused
+from shared.messaging.cursors import opened_id, sealed
 from shared.messaging.work import Work
 
 _ALL_CLIENTS = "*"
-_ID_BYTES = 16
 
 
 async def list_emails(work: Work, query: ListEmails) -> EmailPage:
@@ -31,11 +28,12 @@ async def list_emails(work: Work, query: ListEmails) -> EmailPage:
         statement = statement.where(Email.reference_number == query.reference_number)
     if query.state is not None:
         statement = statement.where(Email.state == query.state.value)
-    if query.cursor is not None:
-        statement = statement.where(Email.id < _position(query.cursor))
+    after = opened_id(work, query)
+    if after is not None:
+        statement = statement.where(Email.id < after)
     found = (await work.session.scalars(statement.order_by(Email.id.desc()).limit(query.limit + 1))).all()
     page = found[: query.limit]
-    cursor = _cursor(page[-1].id) if len(found) > query.limit else None
+    cursor = sealed(page[-1].id.bytes, work, query) if len(found) > query.limit else None
     return EmailPage(rows=tuple(EmailRow.model_validate(_row(email)) for email in page), next_cursor=cursor)
 
 
@@ -97,17 +95,3 @@ def _change(change: EmailChangeRow) -> EmailChange:
     return EmailChange(
         version=change.version, at=change.at, action=change.action, actor=change.actor, reason=change.reason
     )
-
-
-def _cursor(email_id: UUID) -> str:
-    return urlsafe_b64encode(email_id.bytes).decode().rstrip("=")
-
-
-def _position(cursor: str) -> UUID:
-    try:
-        raw = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-    except ValueError:
-        raw = b""
-    if len(raw) != _ID_BYTES:
-        raise Refused("cursor_invalid", "The cursor does not belong to this list.")
-    return UUID(bytes=raw)

@@ -8,14 +8,11 @@ few purchases have such terms, all of them are read and sorted. Where many have,
 until a page is full, which is soon.
 """
 
-import base64
-import binascii
-import hashlib
 import struct
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Self
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, Subquery, and_, exists, func, literal_column, or_, select, tuple_, union
@@ -26,7 +23,7 @@ from services.purchases.models import Purchase, SearchKey
 from services.purchases.purchases import money, of_client, refusing
 from services.purchases.search_terms import Keyword, Meaning, Prefix, ReferenceNumberIs, parse_keywords
 from shared.contracts.purchases import PurchasePage, PurchaseRow, SearchPurchases
-from shared.errors import Refused
+from shared.messaging.cursors import opened, sealed
 from shared.messaging.work import Work
 
 _LAST_CHARACTER: Final = "\U0010ffff"
@@ -36,16 +33,22 @@ both ways take about the same time here: the one sorts so many rows, the other r
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-_POSITION_BYTES: Final = 24
-_CHECK_BYTES: Final = 8
-
-
 @dataclass(frozen=True)
 class Position:
     """The last purchase of a page: the next one begins behind it."""
 
     ordered_at: datetime
     purchase_id: UUID
+
+    @property
+    def raw(self) -> bytes:
+        microseconds = (self.ordered_at - _EPOCH) // timedelta(microseconds=1)
+        return struct.pack(">q16s", microseconds, self.purchase_id.bytes)
+
+    @classmethod
+    def read(cls, raw: bytes) -> Self:
+        microseconds, purchase_id = struct.unpack(">q16s", raw)
+        return cls(_EPOCH + timedelta(microseconds=microseconds), UUID(bytes=purchase_id))
 
 
 @dataclass(frozen=True)
@@ -75,15 +78,15 @@ async def search_purchases(work: Work, query: SearchPurchases) -> PurchasePage:
     """
     with refusing():
         keywords = parse_keywords(query.keywords)
-    seal = _seal(work.origin.client_id, query)
-    after = _position(query.cursor, seal) if query.cursor else None
+    position = opened(work, query)
+    after = Position.read(position) if position is not None else None
     search = Search(work.origin.client_id, keywords, query.ordered_on, after, query.limit + 1)
     statement = search_statement(search, await _broad_beginnings(work.session, search))
     found = (await work.session.scalars(statement)).all()
     page = found[: query.limit]
     return PurchasePage(
         rows=tuple(_row(purchase) for purchase in page),
-        next_cursor=_cursor(page[-1], seal) if len(found) > len(page) else None,
+        next_cursor=sealed(_behind(page[-1]), work, query) if len(found) > len(page) else None,
     )
 
 
@@ -200,29 +203,5 @@ def _row(purchase: Purchase) -> PurchaseRow:
     )
 
 
-def _seal(client_id: str, query: SearchPurchases) -> bytes:
-    """Ties a cursor to its search. It protects nobody's data, which the statement does; it catches mix-ups."""
-    words = "\n".join((client_id, query.keywords, str(query.ordered_on)))
-    return hashlib.sha256(words.encode()).digest()
-
-
-def _check(position: bytes, seal: bytes) -> bytes:
-    return hashlib.sha256(seal + position).digest()[:_CHECK_BYTES]
-
-
-def _cursor(purchase: Purchase, seal: bytes) -> str:
-    microseconds = (purchase.ordered_at - _EPOCH) // timedelta(microseconds=1)
-    position = struct.pack(">q16s", microseconds, purchase.id.bytes)
-    return base64.urlsafe_b64encode(position + _check(position, seal)).rstrip(b"=").decode()
-
-
-def _position(cursor: str, seal: bytes) -> Position:
-    try:
-        raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-    except (binascii.Error, ValueError):
-        raw = b""
-    position, check = raw[:_POSITION_BYTES], raw[_POSITION_BYTES:]
-    if check != _check(position, seal):
-        raise Refused("cursor_invalid", "The cursor does not belong to this search.")
-    microseconds, purchase_id = struct.unpack(">q16s", position)
-    return Position(_EPOCH + timedelta(microseconds=microseconds), UUID(bytes=purchase_id))
+def _behind(purchase: Purchase) -> bytes:
+    return Position(purchase.ordered_at, purchase.id).raw

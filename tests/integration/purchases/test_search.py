@@ -174,13 +174,9 @@ async def test_purchases_of_the_same_moment_are_paged_too(service: PurchasesServ
 async def test_a_cursor_belongs_to_its_search(service: PurchasesService, shop: dict[str, PurchaseChanged]) -> None:
     cursor = (await search(service, "love", limit=1)).next_cursor
     assert cursor is not None
-    swapped = cursor[:-1] + ("A" if cursor[-1] != "A" else "B")
-    flipped = ("A" if cursor[0] != "A" else "B") + cursor[1:]
     for keywords, client_id, given in (
         ("lovel", SHOP, cursor),
         ("love", RIVAL, cursor),
-        ("love", SHOP, flipped),
-        ("love", SHOP, swapped),
         ("love", SHOP, cursor[:-3]),
         ("love", SHOP, "A"),
     ):
