@@ -1,8 +1,8 @@
 """The services of this release: the one list that everything which starts or deploys them reads."""
 
 import importlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from shared.messaging.service import Service
@@ -10,10 +10,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Deployed:
-    """A service and the port it answers HTTP on unless told otherwise."""
+    """A process of a service and the port it answers HTTP on unless told otherwise."""
 
     name: str
     port: int
+    consumes: Literal["everything", "changes", "queries"] = "everything"
+    """What of its service's messages it takes."""
+
+    @property
+    def process(self) -> str:
+        return f"{self.name}-queries" if self.consumes == "queries" else self.name
 
     @property
     def package(self) -> str:
@@ -32,6 +38,16 @@ SERVICES: Final = (
     Deployed("errorlog", 8106),
     Deployed("directory", 8107),
 )
+
+QUERY_PROCESSES: Final = (Deployed("purchases", 8111, "queries"), Deployed("customers", 8112, "queries"))
+"""May be run beside the services, so that a search does not wait for what is being written; docs/scaling.md."""
+
+
+def with_queries_apart() -> tuple[Deployed, ...]:
+    """The services, and the query processes, whose services then leave the queries to them."""
+    apart = {process.name for process in QUERY_PROCESSES}
+    changing = (replace(each, consumes="changes") if each.name in apart else each for each in SERVICES)
+    return (*changing, *QUERY_PROCESSES)
 
 
 def load(name: str) -> "Service[Any]":

@@ -1,6 +1,7 @@
 """Settings from the environment, one prefix per service; secrets also from files named by `<NAME>_FILE`."""
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
@@ -34,6 +35,16 @@ class EnvironmentSettings(BaseModel):
         return settings
 
 
+class Consumes(StrEnum):
+    """Which messages a process of a service takes."""
+
+    EVERYTHING = "everything"
+    CHANGES = "changes"
+    """Commands and events. Somebody else answers the queries."""
+    QUERIES = "queries"
+    """It writes nothing, runs no jobs, and may use a replica of the database."""
+
+
 class ServiceSettings(EnvironmentSettings):
     """What every service needs. A service adds its own fields in its `settings.py`."""
 
@@ -48,6 +59,8 @@ class ServiceSettings(EnvironmentSettings):
     isolation: bool = True
     """False where one broker user serves everybody, so that a sender cannot be proved."""
     log_level: str = "INFO"
+    consumes: Consumes = Consumes.EVERYTHING
+    """What this process takes, where a service has several: everything, changes, or queries."""
     batch: Annotated[int, Field(ge=1, le=500)] = 50
     """Messages that may share a transaction; 1 gives every message its own."""
     prefetch: Annotated[int, Field(ge=1, le=500)] = 100

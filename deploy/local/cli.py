@@ -52,13 +52,16 @@ def say(text: str) -> None:
 @app.command()
 def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return as soon as everything is ready.")] = False,
+    queries_apart: Annotated[
+        bool, typer.Option("--queries-apart", help="Queries of purchases and customers in processes of their own.")
+    ] = False,
     as_json: AsJson = False,
     instance: InstanceName = "main",
 ) -> None:
     """Set up and start the whole system; Ctrl-C or `./dev down` stops it."""
     system = LocalSystem(Instance(instance), say)
     supervisor = system.instance.processes.find(SUPERVISOR)
-    started = system.up()
+    started = system.up(queries_apart=queries_apart)
     _show(system, as_json=as_json)
     if supervisor is not None or not started:
         say("It was running already; ./dev down stops it.")

@@ -44,6 +44,7 @@ class ServiceProcesses:
             "AMQP_URL": self._servers.amqp_url(service.name),
             "HTTP_PORT": str(self._instance.service_port(service.port)),
             "PRINCIPALS_FILE": str(self._instance.checkout / "deploy" / "peers.yaml"),
+            "CONSUMES": service.consumes,
             "ISOLATION": "true" if self._servers.isolated else "false",
             "SMTP_URL": smtp,
             "SENDER_ADDRESS": SENDER,
@@ -53,7 +54,7 @@ class ServiceProcesses:
     def start(self, service: Deployed) -> Process:
         """Start a service. It is not ready yet."""
         return self._instance.processes.start(
-            service.name,
+            service.process,
             [sys.executable, "-m", service.package],
             environment=self.environment(service),
             folder=self._instance.checkout,
@@ -83,14 +84,14 @@ class ServiceProcesses:
         while waiting:
             waiting = [service for service in waiting if not self._ready_or_failed(service)]
             if waiting and time.monotonic() > end:
-                name = waiting[0].name
+                name = waiting[0].process
                 raise SetupFailed(f"{name} does not become ready", self._instance.processes.last_lines(name))
             if waiting:
                 time.sleep(0.1)
 
     def _ready_or_failed(self, service: Deployed) -> bool:
-        if self._instance.processes.find(service.name) is None:
-            raise SetupFailed(f"{service.name} has ended", self._instance.processes.last_lines(service.name))
+        if self._instance.processes.find(service.process) is None:
+            raise SetupFailed(f"{service.process} has ended", self._instance.processes.last_lines(service.process))
         return is_ready(self._instance.service_port(service.port))
 
     def stop(self, names: Sequence[str]) -> None:

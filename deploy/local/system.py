@@ -14,7 +14,7 @@ from deploy.local.failure import SetupFailed
 from deploy.local.instance import Instance
 from deploy.local.servers import Servers
 from deploy.local.services import MAILS, ServiceProcesses, fill_directory, is_ready
-from deploy.services import SERVICES, Deployed, load_all
+from deploy.services import QUERY_PROCESSES, SERVICES, Deployed, load_all, with_queries_apart
 from deploy.topology import Topology, build
 from shared.messaging.principals import Principals
 
@@ -42,6 +42,7 @@ class LocalSystem:
         self._say = say
         self.servers = Servers(instance, say)
         self._services = ServiceProcesses(instance, self.servers)
+        self._deployed: tuple[Deployed, ...] = SERVICES
 
     @property
     def maildir(self) -> Path:
@@ -55,14 +56,22 @@ class LocalSystem:
         return self.servers.database_url(service)
 
     def http_url(self, service: str) -> str:
-        found = next(deployed for deployed in SERVICES if deployed.name == service)
-        return f"http://127.0.0.1:{self.instance.service_port(found.port)}"
+        return self.http_urls()[service]
 
-    def up(self) -> list[str]:
+    def http_urls(self) -> dict[str, str]:
+        """Where each service answers, and each query process that runs."""
+        return {process: f"http://127.0.0.1:{port}" for process, port in self._http_ports().items()}
+
+    def _http_ports(self) -> dict[str, int]:
+        running = (each for each in QUERY_PROCESSES if self.instance.processes.find(each.process))
+        return {each.process: self.instance.service_port(each.port) for each in (*SERVICES, *running)}
+
+    def up(self, *, queries_apart: bool = False) -> list[str]:
         """Set up and start all that does not run; returns what was started. Everything is ready afterwards.
 
         What was started is stopped again if something fails. Raises SetupFailed.
         """
+        self._deployed = with_queries_apart() if queries_apart else SERVICES
         with self.instance.lock():
             self.instance.ensure_ports()
             started: list[str] = []
@@ -143,7 +152,7 @@ class LocalSystem:
     def parts(self) -> list[Part]:
         """What runs where, and how it is."""
         return [self._server_part("postgres"), self._server_part("rabbitmq"), self._mail_part()] + [
-            self._service_part(service) for service in SERVICES
+            self._service_part(process, port) for process, port in self._http_ports().items()
         ]
 
     def _start(self, started: list[str]) -> None:
@@ -162,11 +171,11 @@ class LocalSystem:
         fill_directory(self.database_url("directory"), self.instance.checkout / "deploy" / "directory.yaml")
         self.servers.wait_for_broker()
         self.servers.provision_broker(topology)
-        for service in SERVICES:
-            if processes.find(service.name) is None:
+        for service in self._deployed:
+            if processes.find(service.process) is None:
                 self._services.start(service)
-                started.append(service.name)
-        self._services.wait_until_ready(SERVICES)
+                started.append(service.process)
+        self._services.wait_until_ready(self._deployed)
 
     def _restart(self, name: str) -> None:
         if name in _SERVERS:
@@ -174,7 +183,7 @@ class LocalSystem:
         elif name == MAILS:
             self._services.start_mailcatcher()
         else:
-            self._services.start(next(service for service in SERVICES if service.name == name))
+            self._services.start(next(service for service in self._deployed if service.process == name))
 
     def _stop(self, names: list[str]) -> None:
         self._services.stop([name for name in names if name not in (*_SERVERS, MAILS, SUPERVISOR)])
@@ -197,12 +206,12 @@ class LocalSystem:
         address = f"smtp://127.0.0.1:{self.instance.port('smtp')}, {_short(self.maildir, self.instance.checkout)}"
         return Part(MAILS, address, "running" if process else "stopped", process.pid if process else None)
 
-    def _service_part(self, service: Deployed) -> Part:
-        process = self.instance.processes.find(service.name)
+    def _service_part(self, name: str, port: int) -> Part:
+        process = self.instance.processes.find(name)
         state = "stopped"
         if process:
-            state = "ready" if is_ready(self.instance.service_port(service.port)) else "not ready"
-        return Part(service.name, self.http_url(service.name), state, process.pid if process else None)
+            state = "ready" if is_ready(port) else "not ready"
+        return Part(name, f"http://127.0.0.1:{port}", state, process.pid if process else None)
 
 
 def topology_of(checkout: Path) -> Topology:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -59,6 +59,7 @@ class Consumers:
         url: str,
         *,
         receiver: Receiver,
+        kinds: Sequence[QueueKind],
         dead_letters: DeadLetterReceiver | None,
         prefetch: int,
         metrics: Metrics,
@@ -84,7 +85,7 @@ class Consumers:
         )
         self.consumptions = [
             self._subscribe(queue_name(receiver.handlers.service, kind), prefetch, self._receive(kind), kind)
-            for kind in receiver.handlers.kinds()
+            for kind in kinds
         ]
         if dead_letters is not None:
             self.consumptions.append(

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import signal
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Generic, TypeVar
 
@@ -25,6 +25,7 @@ from shared.messaging.group_commit import GroupCommit
 from shared.messaging.housekeeping import inbox_purge
 from shared.messaging.jobs import JobLoop
 from shared.messaging.ladder import Ladder
+from shared.messaging.names import QueueKind
 from shared.messaging.origin import Origin
 from shared.messaging.principals import PrincipalsFile
 from shared.messaging.publishing import Publisher
@@ -36,7 +37,7 @@ from shared.messaging.transactions import TransactionPerMessage, Transactions
 from shared.messaging.unheard import UnheardRefusals
 from shared.messaging.work import Work, open_work
 from shared.metrics import Metrics
-from shared.settings import ServiceSettings
+from shared.settings import Consumes, ServiceSettings
 from shared.staff.checking import StaffCheck
 from shared.staff.copies import STAFF_CHANGED
 from shared.tracing import create_tracing
@@ -63,11 +64,13 @@ class RunningService(Generic[S]):
         self.stopping = asyncio.Event()
         self._failed: asyncio.Future[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._answers_only = settings.consumes is Consumes.QUERIES
         self._build_sending()
         self._build_receiving(self._build_transactions())
         self.jobs = {
             job.name: JobLoop(job, database=self.database, metrics=self.metrics)
             for job in (*service.jobs, inbox_purge(service.tables.inbox))
+            if not self._answers_only
         }
 
     def _build_sending(self) -> None:
@@ -122,12 +125,13 @@ class RunningService(Generic[S]):
         )
         dead_letters = (
             DeadLetterReceiver(service.dead_letters, transactions, self.ladder, self.database, self.committed)
-            if service.dead_letters is not None
+            if service.dead_letters is not None and not self._answers_only
             else None
         )
         self.consumers = Consumers(
             self.amqp_url,
             receiver=receiver,
+            kinds=_taken(service.handlers.kinds(), settings.consumes),
             dead_letters=dead_letters,
             prefetch=settings.prefetch,
             metrics=self.metrics,
@@ -145,7 +149,8 @@ class RunningService(Generic[S]):
         server = self._http_server(checks.health)
         self._supervise("http", server.serve())
         self._supervise("event loop watch", watch.run())
-        self._supervise("relay", self.relay.run())
+        if not self._answers_only:
+            self._supervise("relay", self.relay.run())
         self._supervise("replies", self.replies.run())
         if self.grouping is not None:
             self._supervise("group commit", self.grouping.serve())
@@ -184,7 +189,7 @@ class RunningService(Generic[S]):
     async def _ask_database(self) -> None:
         async with self.engine.connect() as connection:
             await connection.execute(text("SELECT 1"))
-            if await connection.scalar(text("SHOW transaction_read_only")) == "on":
+            if not self._answers_only and await connection.scalar(text("SHOW transaction_read_only")) == "on":
                 raise ConnectionError("read only")
 
     def _supervise(self, name: str, body: Coroutine[Any, Any, None]) -> None:
@@ -242,6 +247,15 @@ class RunningService(Generic[S]):
             timeout_graceful_shutdown=1,
         )
         return _Server(config)
+
+
+def _taken(kinds: Sequence[QueueKind], consumes: Consumes) -> tuple[QueueKind, ...]:
+    """The kinds of messages that this process takes."""
+    return tuple(
+        kind
+        for kind in kinds
+        if consumes is Consumes.EVERYTHING or (kind is QueueKind.QUERIES) is (consumes is Consumes.QUERIES)
+    )
 
 
 def _collect_garbage_less_often() -> None:
