@@ -16,6 +16,9 @@ from deploy.definitions import definitions, password_hash
 from deploy.topology import EXCHANGES, INTERNAL, OWN_TAG, Topology
 
 _CONNECT_SECONDS: Final = 10
+_LACKS_COUNTING: Final = """
+SELECT installed_version IS NULL FROM pg_available_extensions WHERE name = 'pg_stat_statements'
+"""
 
 
 class ProvisioningFailed(Exception):
@@ -114,6 +117,21 @@ async def provision_databases(admin_url: str, databases: Mapping[str, str]) -> N
         for name, password in databases.items():
             await make_role(connection, name, password)
             await make_database(connection, name, owner=name)
+    finally:
+        await connection.close()
+
+
+async def provision_counting(admin_url: str) -> None:
+    """Let the administrator read how often each statement ran and how long it took, where the server counts that.
+
+    In a schema of its own in the administrator's database: new schemas are closed to everybody else.
+    """
+    connection = await asyncpg.connect(admin_url, timeout=_CONNECT_SECONDS)
+    try:
+        counts = "pg_stat_statements" in await connection.fetchval("SHOW shared_preload_libraries")
+        if counts and await connection.fetchval(_LACKS_COUNTING):
+            await connection.execute("CREATE SCHEMA IF NOT EXISTS counting")
+            await connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements SCHEMA counting")
     finally:
         await connection.close()
 

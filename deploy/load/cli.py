@@ -108,22 +108,22 @@ async def _run(
 def _fill(system: LocalSystem, steps: Steps, purchases: int, customers: int, inbox: int) -> None:
     if customers > purchases:
         raise SetupFailed("There cannot be more customers than purchases", "Each is made with its first purchase.")
-    urls = _filling_urls(system)
+    world = world_of(system)
     plan = Plan(
         purchases=purchases,
         customers=customers,
         prefix=f"F{secrets.token_hex(3)}-",
-        client_id=world_of(system).client_id,
+        client_id=world.client_id,
         salt=secrets.randbits(28),
         until=datetime.now(UTC),
     )
     steps.step(f"Making {purchases:,} purchases of {customers:,} customers; those who use the tables wait meanwhile")
     began = time.monotonic()
     try:
-        seconds = fill(urls, plan, lambda service, done: steps.progress(service, done, purchases))
+        seconds = fill(world.database_urls, plan, lambda service, done: steps.progress(service, done, purchases))
         if inbox:
             steps.step(f"Giving each inbox {inbox:,} rows of history")
-            uvloop.run(fill_inbox(urls, inbox))
+            uvloop.run(fill_inbox(world.database_urls, inbox))
     except (FillFailed, asyncpg.PostgresError, OSError) as error:
         raise SetupFailed(f"The databases cannot be filled: {error}") from error
     words = ", ".join(f"{service} {passed:g} s" for service, passed in seconds.items())
@@ -149,21 +149,22 @@ def world_of(system: LocalSystem) -> World:
     names = {service.name for service in SERVICES}
     return World(
         amqp_urls={peer: system.amqp_url(peer) for peer in (CHECKOUT, CONSOLE)},
-        database_urls={name: system.database_url(name) for name in _ASKED if name in names},
+        database_urls={name: _database_url(system, name) for name in _ASKED if name in names},
+        database_admin_url=system.servers.database_admin_url,
         maildir=Path(system.maildir),
-        http_urls={service.name: system.http_url(service.name) for service in SERVICES},
+        http_urls=system.http_urls(),
         admin=system.servers.admin,
         vhost=system.servers.vhost,
         pids={process.name: process.pid for process in system.instance.processes.all()},
     )
 
 
-def _filling_urls(system: LocalSystem) -> dict[str, str]:
-    """The services' databases, as the server's administrator where it is ours."""
+def _database_url(system: LocalSystem, service: str) -> str:
+    """A service's database, as the server's administrator where it is ours."""
     if "postgres" not in system.servers.private():
-        return {service.name: system.database_url(service.name) for service in SERVICES}
+        return system.database_url(service)
     admin = urlsplit(system.servers.database_admin_url)
-    return {service.name: urlunsplit(admin._replace(path=f"/{database_name(service.name)}")) for service in SERVICES}
+    return urlunsplit(admin._replace(path=f"/{database_name(service)}"))
 
 
 def _list(console: Console) -> None:

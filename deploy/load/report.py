@@ -48,6 +48,7 @@ def page(result: Result) -> str:
         _proof_table(result),
         *_charts(result),
         _inside_table(figures),
+        _database_tables(figures["database"]),
     ]
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
@@ -117,6 +118,41 @@ def _inside_table(figures: dict[str, Any]) -> str:
     words = "From receiving a message to its commit, by the services' own histograms: exact to a bucket."
     heads = ["handler", "count", "mean", "p50", "p99"]
     return f'<h2>Within the services, ms</h2><p class="soft">{words}</p>{table(heads, rows)}'
+
+
+def _database_tables(found: dict[str, Any]) -> str:
+    title = "<h2>PostgreSQL</h2>"
+    words = []
+    if "wal_bytes" in found:
+        words = [
+            f"{found['seconds']:g} s",
+            f"{found['transactions']} transactions",
+            f"{found['wal_bytes'] / 2**20:.1f} MiB of write-ahead log",
+        ]
+    if found["missing"]:
+        return f'{title}<p class="soft">{html.escape(" · ".join([*words, found["missing"]]))}</p>'
+    words.append(f"{found['statement_ms_per_operation']:g} ms of statements for each message sent")
+    words.append("what the services asked, without the flushes of their commits")
+    services = [
+        [
+            service,
+            f"{one['share']:.1%}",
+            one["statement_ms"],
+            one["ms_per_operation"],
+            one["calls"],
+            one["transactions"],
+        ]
+        for service, one in found["services"].items()
+    ]
+    longest = [
+        [one["service"], f"{one['share']:.1%}", one["calls"], f"{one['mean_ms']:g}", one["rows"], one["text"]]
+        for one in found["top"]
+    ]
+    return (
+        f'{title}<p class="soft">{html.escape(" · ".join(words))}</p>'
+        + table(["service", "share", "ms", "ms per message sent", "calls", "transactions"], services)
+        + table(["service", "share", "calls", "mean, ms", "rows", "statement"], longest)
+    )
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

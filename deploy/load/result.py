@@ -12,6 +12,7 @@ from deploy.load.histogram import Histogram
 from deploy.load.proof import Proof
 from deploy.load.sampling import OTHERS, Sample
 from deploy.load.shots import Ledger, Shot
+from deploy.load.statements import NOT_COUNTED
 
 REPLY = "reply"
 MAIL = "mail"
@@ -43,6 +44,8 @@ class Result:
     samples: list[Sample] = field(default_factory=list)
     inside: dict[str, dict[str, float]] = field(default_factory=dict)
     """Milliseconds within the services, by handler."""
+    database: dict[str, Any] = field(default_factory=lambda: {"missing": NOT_COUNTED})
+    """What PostgreSQL did meanwhile: `deploy.load.statements`."""
     steps: list[Step] = field(default_factory=list)
     drained_after: float = 0.0
     """Seconds from the last message to the moment when every listener was done."""
@@ -90,6 +93,7 @@ class Result:
                 for name, found in self.latencies().items()
             },
             "inside_ms": self.inside,
+            "database": self.database,
             "generator_late_ms": round(self.ledger.late * 1000, 1),
             "drained_after": round(self.drained_after, 1),
             "steps": [asdict(step) for step in self.steps],

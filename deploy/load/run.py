@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, Protocol
 
-from deploy.load import measured
+from deploy.load import measured, statements
 from deploy.load.gun import Gun
 from deploy.load.histogram import Histogram
 from deploy.load.proof import Prover
@@ -43,6 +43,20 @@ class Patience:
     drain: float = 60.0
 
 
+@dataclass(frozen=True)
+class _Counters:
+    """What the services and the database server have counted so far."""
+
+    handled: measured.Reading
+    database: statements.Reading
+
+    @classmethod
+    async def of(cls, world: World) -> "_Counters":
+        return cls(
+            await measured.read(world.http_urls), await statements.read(world.database_admin_url, world.database_urls)
+        )
+
+
 @dataclass
 class _Run:
     """What the parts of a run share."""
@@ -51,6 +65,7 @@ class _Run:
     scenario: Scenario
     screen: Screen
     patience: Patience
+    before: "_Counters"
     ledger: Ledger
     gun: Gun
     sampler: Sampler
@@ -78,7 +93,6 @@ async def run_load(
     """Load the system at this rate for so long, and prove that nothing was lost or doubled."""
     screen.step(f"Preparing {scenario.name}")
     await scenario.prepare(world, round(rate * seconds * _SPARE) + 1)
-    before = await measured.read(world.http_urls)
     async with _running(world, scenario, screen, patience or Patience()) as run:
         screen.step(f"{scenario.name}: {rate:g}/s for {seconds:g} s")
         total = round(rate * seconds)
@@ -88,14 +102,13 @@ async def run_load(
             await asyncio.wait((firing,), timeout=0.25)
             screen.progress("messages", min(len(run.ledger.shots), total), total)
         await firing
-        return await _finish(run, rate, seconds, before)
+        return await _finish(run, rate, seconds)
 
 
 async def run_ceiling(
     world: World, scenario: Scenario, screen: Screen, *, start: float, seconds: float, patience: Patience | None = None
 ) -> Result:
     """Raise the rate by a quarter, step by step, until one is not sustained; then try one rate in between."""
-    before = await measured.read(world.http_urls)
     await scenario.prepare(world, round(start * seconds * _SPARE) + 1)
     async with _running(world, scenario, screen, patience or Patience()) as run:
         shots = scenario.shots(world)
@@ -109,7 +122,7 @@ async def run_ceiling(
         if best:
             run.steps.append(await _step(run, shots, (best + rate) / 2, seconds))
         highest = max((step.rate for step in run.steps if step.sustained), default=0.0)
-        return await _finish(run, highest, seconds * len(run.steps), before)
+        return await _finish(run, highest, seconds * len(run.steps))
 
 
 async def _step(run: _Run, shots: Iterator[Shot], rate: float, seconds: float) -> Step:
@@ -140,18 +153,19 @@ async def _step(run: _Run, shots: Iterator[Shot], rate: float, seconds: float) -
 async def _running(world: World, scenario: Scenario, screen: Screen, patience: Patience) -> AsyncIterator[_Run]:
     ledger = Ledger(world.prefix)
     screen.step(f"Baskets: {world.baskets.source}")
+    before = await _Counters.of(world)
     async with Gun(ledger, world.senders()) as gun:
         sampler = Sampler(world, lambda: (len(ledger.shots), len(ledger.shots) - gun.open), lambda: gun.now)
         async with sampler.running():
-            yield _Run(world, scenario, screen, patience, ledger, gun, sampler)
+            yield _Run(world, scenario, screen, patience, before, ledger, gun, sampler)
 
 
-async def _finish(run: _Run, rate: float, seconds: float, before: measured.Reading) -> Result:
+async def _finish(run: _Run, rate: float, seconds: float) -> Result:
     run.screen.step("Waiting for what follows, and comparing what was sent with databases and mailboxes")
     last = max((shot.planned for shot in run.ledger.shots), default=0.0)
     await run.gun.settle(_ANSWER_SECONDS)
     proof = await Prover(run.world, run.ledger).wait(run.patience.proof)
-    inside = measured.between(before, await measured.read(run.world.http_urls))
+    after = await _Counters.of(run.world)
     mailed = max((shot.mailed for shot in run.ledger.shots if shot.mailed is not None), default=last)
     baskets = run.world.baskets
     return Result(
@@ -161,7 +175,8 @@ async def _finish(run: _Run, rate: float, seconds: float, before: measured.Readi
         ledger=run.ledger,
         proof=proof,
         samples=list(run.sampler.samples),
-        inside=inside,
+        inside=measured.between(run.before.handled, after.handled),
+        database=statements.between(run.before.database, after.database, len(run.ledger.shots)),
         steps=run.steps,
         drained_after=max(0.0, mailed - last),
         baskets=f"{baskets.source}, {baskets.mean_lines:.1f} lines on average",

@@ -2,9 +2,10 @@
 
 import time
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -12,6 +13,7 @@ from deploy.load.result import Result
 
 _NAMES: Final = ("p50", "p90", "p99", "p99.9", "p100")
 _LINE_EVERY_SECONDS: Final = 10.0
+_LONGEST_STATEMENTS: Final = 5
 
 
 class Steps:
@@ -68,6 +70,7 @@ def show(console: Console, result: Result) -> None:
         memory = figures["memory_mb"].get(name)
         parts.add_row(name, f"{figures['cores'][name]:.2f}", f"{memory:.0f}" if memory else "")
     console.print(parts)
+    _show_database(console, figures["database"])
     proof = Table(title="Proof", title_justify="left")
     for heading in ("", "expected", "found", " "):
         proof.add_column(heading, justify="right" if heading in ("expected", "found") else "left", overflow="fold")
@@ -76,6 +79,23 @@ def show(console: Console, result: Result) -> None:
         proof.add_row(check.name, str(check.expected), str(check.found), words)
     console.print(proof)
     console.print(f"{figures['machine']['cores_used_by_others']:g} cores were busy with something else meanwhile.")
+
+
+def _show_database(console: Console, found: dict[str, Any]) -> None:
+    if found["missing"]:
+        console.print(found["missing"], markup=False)
+        return
+    title = f"PostgreSQL: {found['statement_ms_per_operation']:g} ms of statements per message sent; the longest"
+    statements = Table(title=title, title_justify="left", expand=True)
+    for heading in ("service", "share", "calls", "mean, ms", "rows"):
+        statements.add_column(heading, justify="left" if heading == "service" else "right", no_wrap=True)
+    statements.add_column("statement", no_wrap=True, overflow="ellipsis", ratio=1)
+    for one in found["top"][:_LONGEST_STATEMENTS]:
+        statements.add_row(
+            one["service"], f"{one['share']:.0%}", str(one["calls"]), f"{one['mean_ms']:.2f}", str(one["rows"]),
+            escape(one["text"]),
+        )  # fmt: skip
+    console.print(statements)
 
 
 def _show_steps(console: Console, result: Result) -> None:

@@ -28,8 +28,10 @@ class World:
     amqp_urls: Mapping[str, str]
     """Of the peers checkout and console."""
     database_urls: Mapping[str, str]
-    """Of each service, as its own role."""
+    """Of each service; as the administrator where the server is ours, so that the services' own statements can be told
+    from the tool's."""
     maildir: Path
+    database_admin_url: str | None = None
     http_urls: Mapping[str, str] = field(default_factory=dict)
     admin: BrokerAdmin | None = None
     vhost: str = "/"

@@ -57,7 +57,7 @@ class PostgreSQL:
             self._make_cluster(binaries, folder, account)
         return instance.processes.start(
             NAME,
-            [binaries / "postgres", "-D", folder / "data", *self._options(durable)],
+            [binaries / "postgres", "-D", folder / "data", *self._options(durable, binaries)],
             environment=_environment(folder),
             folder=folder,
             account=account,
@@ -89,7 +89,7 @@ class PostgreSQL:
                 return True
         return False
 
-    def _options(self, durable: bool) -> list[str]:
+    def _options(self, durable: bool, binaries: Path) -> list[str]:
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self._instance.port(NAME)),
@@ -103,6 +103,9 @@ class PostgreSQL:
             "timezone": "UTC",
             "log_timezone": "UTC",
         }
+        if _has_library(binaries, "pg_stat_statements"):
+            # Given at every start, so that clusters of older releases count statements too. `./dev load` reads them.
+            settings |= {"shared_preload_libraries": "pg_stat_statements"}
         if not durable:
             settings |= {"fsync": "off", "full_page_writes": "off"}
         return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -171,6 +174,17 @@ def find_binaries() -> Path | None:
         found.append((_version(folder), folder))
     usable = sorted(pair for pair in found if pair[0] >= OLDEST)
     return usable[-1][1] if usable else _from_wheel()
+
+
+def _has_library(binaries: Path, name: str) -> bool:
+    """Whether these binaries can load a library; a server that is told to load one it lacks does not start."""
+    try:
+        shown = subprocess.run(
+            [str(binaries / "pg_config"), "--pkglibdir"], capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return False
+    return any(Path(shown.stdout.strip() or "/nowhere").glob(f"{name}.*"))
 
 
 def _from_wheel() -> Path | None:

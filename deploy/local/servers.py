@@ -19,6 +19,7 @@ from deploy.provision import (
     ProvisioningFailed,
     declare_without_admin,
     provision_broker,
+    provision_counting,
     provision_databases_now,
 )
 from deploy.topology import Topology
@@ -152,6 +153,8 @@ class Servers:
             if self._makes_roles:
                 wanted = {database_name(name): self._instance.secret(f"database/{name}") for name in services}
                 provision_databases_now(self.database_admin_url, wanted)
+                if self._postgres:
+                    asyncio.run(provision_counting(self.database_admin_url))
             else:
                 self._say(_SHARED_DATABASE_USER)
                 asyncio.run(self._make_databases([database_name(name) for name in services]))

@@ -1,15 +1,19 @@
 """The load tool on a real system: its figures are of what happened, and its proof fails when something is wrong."""
 
+import html
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
+import asyncpg
 import pytest
 
 from deploy.load import fill as filling
-from deploy.load import report
+from deploy.load import report, statements
 from deploy.load.fill import fill_few
 from deploy.load.gun import Gun
 from deploy.load.made_up import Plan
@@ -19,6 +23,7 @@ from deploy.load.run import Patience, run_ceiling, run_load
 from deploy.load.scenario import all_scenarios
 from deploy.load.shots import CHECKOUT, CONSOLE, RECEIPT, Ledger, Shot, shot
 from deploy.load.world import World
+from deploy.provision import provision_counting
 from shared.contracts.customers import GetCustomer, SearchCustomers
 from shared.contracts.purchases import GetPurchase, SearchPurchases
 from tests.support.servers import TestServers
@@ -45,15 +50,20 @@ class Quiet:
 @pytest.fixture(scope="module")
 async def loaded(servers: TestServers) -> AsyncIterator[System]:
     """A system of these tests alone: the proof looks at every queue and at the whole error log."""
+    await provision_counting(servers.database_admin_url)
     async with new_system(servers) as system:
         await system.start()
         yield system
 
 
 def world(system: System) -> World:
+    admin = urlsplit(system.servers.database_admin_url)
     return World(
         amqp_urls={peer: system.amqp_url(peer) for peer in (CHECKOUT, CONSOLE)},
-        database_urls={name: system.database_url(name) for name in _DATABASES},
+        database_urls={
+            name: urlunsplit(admin._replace(path=urlsplit(system.database_url(name)).path)) for name in _DATABASES
+        },
+        database_admin_url=system.servers.database_admin_url,
         maildir=system.mails.folder,
         http_urls={running.service: running.url for running in system.processes},
         admin=system.servers.admin,
@@ -86,7 +96,9 @@ async def test_a_run_measures_and_proves_and_its_proof_notices_what_is_missing_o
     assert 0 < figures["latency_ms"]["refund: reply"]["p50"] < figures["latency_ms"]["refund: mail"]["p50"]
     assert figures["inside_ms"]["purchases.request_refund"]["count"] == 30
     assert {"purchases", "notifications", "load generator"} <= set(figures["cores"])
-    assert (report.write(result, tmp_path) / "report.html").stat().st_size > 5_000
+    page = (report.write(result, tmp_path) / "report.html").read_text()
+    assert len(page) > 5_000
+    statements_are_told(figures["database"], page)
 
     prover = Prover(place, result.ledger)
     assert (await prover.compare()).holds
@@ -105,6 +117,47 @@ async def test_a_run_measures_and_proves_and_its_proof_notices_what_is_missing_o
     broken = failed(await prover.compare())
     assert list(broken) == ["mails in the customers' mailboxes"]
     assert "too many" in broken["mails in the customers' mailboxes"].wrong[0]
+
+
+def statements_are_told(found: dict[str, Any], page: str) -> None:
+    assert (found["missing"], found["operations"]) == ("", 30)
+    assert found["transactions"] >= 60
+    assert found["wal_bytes"] >= found["wal_bytes_of_statements"] > 30 * 1000
+    assert sum(one["share"] for one in found["services"].values()) == pytest.approx(1, abs=0.01)
+    assert found["services"]["purchases"]["calls"] > 30 * 3
+    assert len(found["top"]) == 10
+    texts = " ".join(one["text"] for one in found["top"])
+    assert "refund" in texts
+    assert "SELECT count(*) FROM email" not in texts, "what the load tool itself asks"
+    assert html.escape(found["top"][0]["text"]) in page
+
+
+async def test_services_cannot_read_what_others_ask(loaded: System) -> None:
+    place = urlsplit(loaded.servers.database_admin_url).path
+    service = urlsplit(loaded.database_url("purchases"))._replace(path=place)
+    admin = await asyncpg.connect(loaded.servers.database_admin_url)
+    try:
+        assert await admin.fetchval("SELECT count(*) FROM counting.pg_stat_statements") > 0
+    finally:
+        await admin.close()
+    connection = await asyncpg.connect(urlunsplit(service))
+    try:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.fetchval("SELECT count(*) FROM counting.pg_stat_statements")
+    finally:
+        await connection.close()
+
+
+async def test_without_counted_statements_the_report_says_so(loaded: System) -> None:
+    urls = world(loaded).database_urls
+    no_admin = await statements.read(None, urls)
+    elsewhere = await statements.read(urls["purchases"], urls)
+    for reading in (no_admin, elsewhere):
+        found = statements.between(reading, reading, 1)
+        assert found["missing"]
+        assert "top" not in found
+    assert found["missing"] == statements.NOT_COUNTED
+    assert found["wal_bytes"] == 0
 
 
 async def test_what_is_refused_or_never_answered_fails_the_proof(loaded: System) -> None:
