@@ -3,10 +3,8 @@
 from typing import Any, Final
 
 from sqlalchemy import (
-    CTE,
     Executable,
     Integer,
-    Interval,
     TableValuedAlias,
     Text,
     Uuid,
@@ -15,8 +13,6 @@ from sqlalchemy import (
     func,
     insert,
     literal,
-    literal_column,
-    or_,
     select,
     update,
 )
@@ -26,6 +22,7 @@ from sqlalchemy.types import TypeEngine
 from services.notifications.domain import Outcome
 from services.notifications.models import TO_DISPATCH, Email, EmailAttemptRow
 from shared.contracts.notifications import EmailState
+from shared.messaging import leases
 
 ACTOR: Final = "service:notifications"
 _EMAIL: Final = Email.__table__
@@ -41,23 +38,6 @@ _NEWS: Final = (
 """What the event says that a mail was sent, and in whose name."""
 
 
-def _due() -> CTE:
-    """What may be taken, locked: due and held by nobody."""
-    now = func.now()
-    return (
-        select(_EMAIL.c.id, _EMAIL.c.state, _EMAIL.c.due_at)
-        .where(
-            literal_column(TO_DISPATCH),
-            _EMAIL.c.due_at <= now,
-            or_(_EMAIL.c.leased_until.is_(None), _EMAIL.c.leased_until <= now),
-        )
-        .order_by(_EMAIL.c.due_at)
-        .limit(bindparam("limit", type_=Integer))
-        .with_for_update(skip_locked=True)
-        .cte("due")
-    )
-
-
 def _take() -> Executable:
     """Due mails that nobody holds, oldest first, at most `limit`; those that were queued are leased for `lease`, with
     their attempt.
@@ -66,18 +46,16 @@ def _take() -> Executable:
     again is for the rules to say.
     """
     now = func.now()
-    due = _due()
+    due = leases.due(_EMAIL, TO_DISPATCH)
     taken = (
         update(_EMAIL)
         .where(_EMAIL.c.id == due.c.id, due.c.state == EmailState.QUEUED.value)
         .values(
             state=EmailState.SENDING.value,
             version=_EMAIL.c.version + 1,
-            attempts=_EMAIL.c.attempts + 1,
-            lease_token=func.gen_random_uuid(),
-            leased_until=now + bindparam("lease", type_=Interval),
             changed_by=ACTOR,
             changed_at=now,
+            **leases.leasing(_EMAIL),
         )
         .returning(*(_EMAIL.c[name] for name in ("id", "attempts", "changed_at", "lease_token", *_MAIL)))
         .cte("taken")

@@ -1,105 +1,121 @@
-"""Leased loops of the purchases service: handing refunds to the payment provider."""
+"""The payout job: takes due refunds, hands them to the payment provider outside any transaction, books the outcome."""
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import timedelta
-from uuid import UUID
+from typing import Final
 
-from sqlalchemy.orm import joinedload
-
-from services.purchases.models import Purchase, Refund
-from services.purchases.payout import OutcomeUnknown, PayoutOutcome, PayoutRequest, RefundProvider
+from services.purchases import settling
+from services.purchases.payout import OutcomeUnknown, PayoutOutcome, RefundProvider
 from services.purchases.providers import provider_of
-from services.purchases.refunds import JOB, settle_refund
+from services.purchases.refunds import JOB
 from services.purchases.settings import Settings
-from shared.contracts.purchases import RefundState
+from services.purchases.settling import Settled, TakenRefund
 from shared.failpoints import failpoint
 from shared.logs import logger
-from shared.messaging import leases
-from shared.messaging.origin import Origin
+from shared.messaging.failures import is_outage
+from shared.messaging.origin import Origin, new_id
 from shared.messaging.service import Job, Runtime
 
-
-@dataclass(frozen=True)
-class LeasedRefund:
-    """A refund in hand, copied out of the transaction that leased it."""
-
-    request: PayoutRequest
-    purchase_id: UUID
-    token: UUID
-    origin: Origin
-    asked_before: bool
-    """The provider may have heard of it: ask first what became of it."""
+ACTOR: Final = "service:purchases"
+_NOT_BOOKED: Final = "refunds not booked; they are asked about when their lease ends"
 
 
-async def hand_out_refunds(runtime: Runtime[Settings], provider: RefundProvider) -> int:
-    """Lease due refunds, let the provider pay them, book the outcomes. Returns how many were due.
+class NotBooked(ExceptionGroup[Exception]):
+    """Outcomes that could not be written down, each for a reason of its own."""
 
-    The intent (`sent`) is committed before the provider hears of a refund; the provider is called outside any
-    transaction with the refund id as key; the outcome is booked only while the lease is still ours.
+
+class Payouts:
+    """Pays what is due, as many refunds side by side as the settings say.
+
+    One transaction books the outcomes that are there and takes the next refunds: as many as there are, and no timer
+    waits for more. The intent (`sent`) is committed before the provider hears of a refund; the provider is called
+    outside any transaction with the refund id as key; the outcome is booked only while the lease is still ours. What
+    is with the provider outlives a round, so that a slow answer holds nobody up.
     """
-    leased = await _lease(runtime)
-    if leased:
-        failpoint("refund_sent")
-    settled = await asyncio.gather(*(_settle(runtime, provider, refund) for refund in leased), return_exceptions=True)
-    failures = [result for result in settled if isinstance(result, Exception)]
-    if failures:
-        raise ExceptionGroup("refunds not booked; they are asked about when their lease ends", failures)
-    return len(leased)
+
+    def __init__(self, provider_of: Callable[[Runtime[Settings]], RefundProvider] = provider_of) -> None:
+        self._provider_of = provider_of
+        self._in_hand: set[asyncio.Task[Settled]] = set()
+
+    async def round(self, runtime: Runtime[Settings]) -> int:
+        """Book what has an answer, take what is due and begin to pay it; returns how many were taken.
+
+        Every answer wakes the job.
+        """
+        waiting = sum(not task.done() for task in self._in_hand)
+        return await self._turn(runtime, runtime.settings.refunds_at_once - waiting)
+
+    async def finish(self, runtime: Runtime[Settings]) -> None:
+        """Take nothing new, and book the answers to what was begun."""
+        failures: list[Exception] = []
+        while self._in_hand:
+            await asyncio.wait(self._in_hand, return_when=asyncio.FIRST_COMPLETED)
+            try:
+                await self._turn(runtime, 0)
+            except NotBooked as error:
+                failures += error.exceptions
+        if failures:
+            raise NotBooked(_NOT_BOOKED, failures)
+
+    async def _turn(self, runtime: Runtime[Settings], room: int) -> int:
+        """Should the database be away, the answers are kept for the next round."""
+        done = [task for task in self._in_hand if task.done()]
+        if not done and not room:
+            return 0
+        failures: list[Exception] = []
+        try:
+            taken = await _book_and_take(runtime, [task.result() for task in done], room)
+        except Exception as error:
+            if is_outage(error) or not done:
+                raise
+            failures = await self._book_one_by_one(runtime, done)
+            taken = await _book_and_take(runtime, [], room)
+        self._in_hand.difference_update(done)
+        self._begin(runtime, taken)
+        if failures:
+            raise NotBooked(_NOT_BOOKED, failures)
+        return len(taken)
+
+    async def _book_one_by_one(self, runtime: Runtime[Settings], done: list[asyncio.Task[Settled]]) -> list[Exception]:
+        """Book answers that could not be booked together. What fails alone too is let go: its lease ends."""
+        failures = []
+        for task in done:
+            try:
+                await _book_and_take(runtime, [task.result()], 0)
+            except Exception as error:
+                if is_outage(error):
+                    raise
+                failures.append(error)
+            self._in_hand.discard(task)
+        return failures
+
+    def _begin(self, runtime: Runtime[Settings], taken: list[TakenRefund]) -> None:
+        if taken:
+            failpoint("refund_sent")
+        provider = self._provider_of(runtime)
+        for refund in taken:
+            task = asyncio.create_task(_ask(provider, refund, runtime.settings.provider_timeout_seconds))
+            task.add_done_callback(lambda _: runtime.wake(JOB))
+            self._in_hand.add(task)
 
 
-async def _lease(runtime: Runtime[Settings]) -> list[LeasedRefund]:
-    """Take what is due. The purchase comes along in the same look: what is read of it never changes."""
-    settings = runtime.settings
-    async with runtime.sessions() as session, session.begin():
-        rows = await leases.take(
-            session,
-            Refund,
-            Refund.state.in_(Refund.OPEN),
-            limit=settings.refunds_at_once,
-            lease=timedelta(seconds=settings.refund_lease_seconds),
-            options=(joinedload(Refund.purchase, innerjoin=True).selectinload(Purchase.payments),),
-        )
-        leased = [_in_hand(row) for row in rows]
-        for row in rows:
-            row.state = RefundState.SENT if row.state is RefundState.REQUESTED else row.state
-    return leased
+async def _book_and_take(runtime: Runtime[Settings], settled: list[Settled], room: int) -> list[TakenRefund]:
+    lease = timedelta(seconds=runtime.settings.refund_lease_seconds)
+    origin = Origin(client_id="*", actor=ACTOR, message_id=None, correlation_id=str(new_id()))
+    async with runtime.work(origin) as work:
+        if settled:
+            await settling.settle(work, settled)
+        return await settling.take_due(work, room, lease) if room else []
 
 
-def _in_hand(row: Refund) -> LeasedRefund:
-    if row.lease_token is None:
-        raise ValueError("a leased row has a token")
-    return LeasedRefund(
-        request=PayoutRequest(
-            refund_id=row.id,
-            reference_number=row.purchase.reference_number,
-            amount=row.amount,
-            currency=row.purchase.currency,
-            payment_type=row.purchase.payment_type,
-            payment_references=tuple(p.provider_reference for p in row.purchase.payments if p.provider_reference),
-        ),
-        purchase_id=row.purchase_id,
-        token=row.lease_token,
-        origin=Origin(
-            client_id=row.client_id,
-            actor=row.actor,
-            message_id=row.id,
-            correlation_id=row.correlation_id,
-            traceparent=row.traceparent,
-            reason=row.reason_given,
-        ),
-        asked_before=row.state is not RefundState.REQUESTED,
-    )
-
-
-async def _settle(runtime: Runtime[Settings], provider: RefundProvider, refund: LeasedRefund) -> None:
-    outcome = await _ask(provider, refund, runtime.settings.provider_timeout_seconds)
+async def _ask(provider: RefundProvider, refund: TakenRefund, seconds: float) -> Settled:
+    outcome = await _outcome(provider, refund, seconds)
     failpoint("refund_provider_called")
-    async with runtime.work(refund.origin) as work:
-        await settle_refund(work, refund.purchase_id, refund.request.refund_id, refund.token, outcome)
+    return refund, outcome
 
 
-async def _ask(provider: RefundProvider, refund: LeasedRefund, seconds: float) -> PayoutOutcome:
+async def _outcome(provider: RefundProvider, refund: TakenRefund, seconds: float) -> PayoutOutcome:
     try:
         if refund.asked_before:
             async with asyncio.timeout(seconds):
@@ -109,13 +125,9 @@ async def _ask(provider: RefundProvider, refund: LeasedRefund, seconds: float) -
         async with asyncio.timeout(seconds):
             return await provider.refund(refund.request)
     except Exception as error:  # noqa: BLE001 - whatever went wrong out there, the money may have moved
-        logger().warning("refund_outcome_unknown", error=error)
+        logger().warning("refund_outcome_unknown", correlation_id=refund.origin.correlation_id, error=error)
         return OutcomeUnknown(type(error).__name__)
 
 
-async def refunds(runtime: Runtime[Settings]) -> int:
-    """One round of the job."""
-    return await hand_out_refunds(runtime, provider_of(runtime))
-
-
-JOBS: tuple[Job[Settings], ...] = (Job(JOB, refunds),)
+_PAYOUTS: Final = Payouts()
+JOBS: Final[tuple[Job[Settings], ...]] = (Job(JOB, _PAYOUTS.round, finish=_PAYOUTS.finish, wakes_itself=True),)

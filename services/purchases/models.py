@@ -3,7 +3,7 @@
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from sqlalchemy import (
@@ -31,6 +31,8 @@ from shared.messaging.origin import new_id
 from shared.staff.tables import client_table
 
 Facts = dict[str, str | int | bool | None]
+OPEN_REFUNDS: Final = "state IN ('requested', 'sent', 'unknown')"
+"""What the payout job looks at: the condition of its index, word for word."""
 
 
 def _one_of(values: type[StrEnum], name: str) -> Enum:
@@ -160,7 +162,7 @@ class Refund(Leased, PurchasesTables):
         Index(
             "ix_refund_due",
             "due_at",
-            postgresql_where="state IN ('requested', 'sent', 'unknown')",
+            postgresql_where=text(OPEN_REFUNDS),
         ),
     )
 

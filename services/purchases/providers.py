@@ -1,5 +1,7 @@
 """Adapters of the refund port."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -22,14 +24,14 @@ class OtherPayoutUnderThisId(Exception):
 class ManualProvider:
     """A person pays by hand; the payout is booked as done.
 
-    Stands for the outside world: its table has transactions of its own, never those of the refund.
+    Stands for the outside world: each of its statements is committed by itself, never with those of the refund.
     """
 
     def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
         self._sessions = sessions
 
     async def refund(self, request: PayoutRequest) -> PayoutOutcome:
-        async with self._sessions() as session, session.begin():
+        async with self._alone() as session:
             booked_at = await session.scalar(
                 _INSERT,
                 {
@@ -50,9 +52,15 @@ class ManualProvider:
         return _paid_out(payout.refund_id, payout.booked_at)
 
     async def find(self, refund_id: UUID) -> PayoutOutcome | None:
-        async with self._sessions() as session:
+        async with self._alone() as session:
             payout = await session.get(ManualPayout, refund_id)
         return _paid_out(payout.refund_id, payout.booked_at) if payout else None
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[AsyncSession]:
+        async with self._sessions() as session:
+            await session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+            yield session
 
 
 def _paid_out(refund_id: UUID, booked_at: datetime) -> PaidOut:

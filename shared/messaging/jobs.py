@@ -51,8 +51,17 @@ class JobLoop:
                 continue
             self._note_success()
             pause = _FIRST_PAUSE
-            if not found:
+            if not found or self.job.wakes_itself:
                 await self._rest(self.job.every.total_seconds())
+        await self._finish(runtime)
+
+    async def _finish(self, runtime: Runtime[Any]) -> None:
+        if self.job.finish is None:
+            return
+        try:
+            await self.job.finish(runtime)
+        except Exception as error:  # noqa: BLE001 - a service that stops goes on stopping
+            self._note_failure(error)
 
     async def _round(self, runtime: Runtime[Any]) -> int:
         started = time.perf_counter()

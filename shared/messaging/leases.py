@@ -4,13 +4,11 @@ Several instances may run the same job. A worker that was paused past its lease 
 changes nothing.
 """
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Any, TypeVar
-from uuid import UUID, uuid4
+from datetime import datetime
+from typing import Any
+from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import CTE, Integer, Interval, Table, bindparam, func, literal_column, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 
@@ -24,43 +22,34 @@ class Leased:
     leased_until: Mapped[datetime | None]
 
 
-L = TypeVar("L", bound=Leased)
+def due(table: Table, open_: str) -> CTE:
+    """What may be taken, locked: due and held by nobody, oldest first, at most `limit` rows.
 
-
-async def take(
-    session: AsyncSession,
-    model: type[L],
-    *where: ColumnElement[bool],
-    limit: int,
-    lease: timedelta,
-    options: Sequence[Any] = (),
-) -> list[L]:
-    """Lease due rows that nobody holds, oldest first. Each counts one more attempt. The caller commits."""
-    rows = (
-        await session.execute(
-            select(model, func.now() + lease)
-            .where(
-                *where,
-                model.due_at <= func.now(),
-                (model.leased_until.is_(None)) | (model.leased_until <= func.now()),
-            )
-            .order_by(model.due_at)
-            .limit(limit)
-            .with_for_update(skip_locked=True, of=model)
-            .options(*options)
+    Rows that somebody else has locked are passed over, so whoever takes waits for nobody. `open_` is the condition of
+    the index that finds them, word for word: behind parameters it would not be recognized.
+    """
+    now = func.now()
+    return (
+        select(table.c.id, table.c.state, table.c.due_at)
+        .where(
+            literal_column(open_),
+            table.c.due_at <= now,
+            or_(table.c.leased_until.is_(None), table.c.leased_until <= now),
         )
-    ).all()
-    for row, until in rows:
-        row.lease_token = uuid4()
-        row.leased_until = until
-        row.attempts += 1
-    return [row for row, _ in rows]
+        .order_by(table.c.due_at)
+        .limit(bindparam("limit", type_=Integer))
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
 
 
-async def held(session: AsyncSession, model: type[L], row_id: UUID, token: UUID) -> L | None:
-    """The row, locked, if the lease is still ours; None if another worker has taken it since."""
-    row = await session.get(model, row_id, with_for_update={"of": model})
-    return row if row is not None and row.lease_token == token else None
+def leasing(table: Table) -> dict[str, Any]:
+    """What an update sets to lease a row for the time `lease`; it counts one more attempt. The caller commits."""
+    return {
+        "attempts": table.c.attempts + 1,
+        "lease_token": func.gen_random_uuid(),
+        "leased_until": func.now() + bindparam("lease", type_=Interval),
+    }
 
 
 def release(row: Leased) -> None:

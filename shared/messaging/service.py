@@ -49,6 +49,10 @@ class Job(Generic[S]):
     name: str
     round: Callable[[Runtime[S]], Awaitable[int]]
     every: timedelta = timedelta(seconds=1)
+    wakes_itself: bool = False
+    """What it begins wakes it again: whatever a round found, the next one waits until then."""
+    finish: Callable[[Runtime[S]], Awaitable[None]] | None = None
+    """Ends what rounds have begun, when the service stops."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from services.purchases.settings import Settings
 from shared.database import create_engine, create_sessions
 from tests.integration.purchases.arranging import PurchasesService
+from tests.integration.purchases.payouts import let_wait
 from tests.support.servers import TestServers
 
 
@@ -29,3 +30,11 @@ async def service(purchases_database: str) -> AsyncIterator[PurchasesService]:
     )
     yield PurchasesService(create_sessions(engine), settings)
     await engine.dispose()
+
+
+@pytest.fixture
+async def no_other_refunds(service: PurchasesService) -> AsyncIterator[None]:
+    """Refunds of other tests are not due meanwhile."""
+    await let_wait(service)
+    yield
+    await let_wait(service)

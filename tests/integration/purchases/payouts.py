@@ -1,10 +1,64 @@
-"""A payment provider that a test can make fail, kept to the same contract as the real ones."""
+"""The payout job by hand, and a payment provider that a test can make fail, kept to the contract of the real ones."""
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from services.purchases.payout import PaidOut, PayoutOutcome, PayoutRefused, PayoutRequest
+from sqlalchemy import func, select, update
+
+from services.purchases.jobs import Payouts
+from services.purchases.models import Purchase, Refund
+from services.purchases.payout import PaidOut, PayoutOutcome, PayoutRefused, PayoutRequest, RefundProvider
+from services.purchases.refunds import request_refund
+from shared.contracts.purchases import PurchaseChanged, RefundKind
+from shared.messaging.origin import Origin
+from tests.integration.purchases.arranging import PurchasesService, origin, recorded, refund, some
+
+
+async def let_wait(service: PurchasesService) -> None:
+    async with service.sessions() as session, session.begin():
+        await session.execute(
+            update(Refund).where(Refund.state.in_(Refund.OPEN)).values(due_at=func.now() + timedelta(days=9))
+        )
+
+
+async def a_refund(service: PurchasesService, purchase: PurchaseChanged | None = None, amount: int = 0) -> Origin:
+    purchase = purchase or await recorded(service)
+    by = origin(actor="user:kim")
+    lines = (some(1, amount),) if amount else ()
+    async with service.work(by) as work:
+        await request_refund(work, refund(purchase, RefundKind.AMOUNT if amount else RefundKind.TOTAL, *lines))
+    return by
+
+
+async def stored(service: PurchasesService, by: Origin) -> tuple[Refund, Purchase]:
+    async with service.sessions() as session:
+        row = (await session.execute(select(Refund, Purchase).join(Purchase).where(Refund.id == by.message_id))).one()
+    return row[0], row[1]
+
+
+async def due_now(service: PurchasesService, by: Origin) -> None:
+    """As if the lease had run out and the delay had passed."""
+    async with service.sessions() as session, session.begin():
+        await session.execute(
+            update(Refund)
+            .where(Refund.id == by.message_id)
+            .values(due_at=func.now(), leased_until=func.now() - timedelta(seconds=1))
+        )
+
+
+async def news(service: PurchasesService, by: Origin) -> list[str]:
+    sent = await service.sent(correlation_id=by.correlation_id)
+    return [type(message).__name__ for message in sent[2:]]
+
+
+async def hand_out_refunds(service: PurchasesService, provider: RefundProvider) -> int:
+    """Pay all that is due and book the outcomes; returns how many refunds were taken."""
+    payouts, taken = Payouts(lambda _: provider), 0
+    while found := await payouts.round(service):
+        taken += found
+        await payouts.finish(service)
+    return taken
 
 
 async def _nothing(_request: PayoutRequest) -> None: ...

@@ -1,22 +1,19 @@
 """Handing refunds to the provider: the money moves once, and its outcome is booked once."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from uuid import UUID
 
 import pytest
 from sqlalchemy import func, select, update
 
-from services.purchases.jobs import hand_out_refunds
 from services.purchases.models import HistoryEntry, Item, ManualPayout, Purchase, Refund
-from services.purchases.payout import OutcomeUnknown, PaidOut, PayoutRequest
+from services.purchases.payout import PaidOut, PayoutRequest
 from services.purchases.providers import ManualProvider
-from services.purchases.refunds import ASK_AGAIN, request_refund, settle_refund
+from services.purchases.refunds import request_refund
+from services.purchases.settling import ASK_AGAIN
 from shared.contracts.errorlog import PurchasesErrorRaised
 from shared.contracts.purchases import (
     HistoryEntryAdded,
-    PurchaseChanged,
     PurchaseStatus,
     PurchaseStatusChanged,
     RefundCompleted,
@@ -24,7 +21,6 @@ from shared.contracts.purchases import (
     RefundKind,
     RefundState,
 )
-from shared.messaging.origin import Origin
 from tests.integration.purchases.arranging import (
     PurchasesService,
     contact,
@@ -36,51 +32,9 @@ from tests.integration.purchases.arranging import (
     refund,
     some,
 )
-from tests.integration.purchases.payouts import ScriptedProvider
+from tests.integration.purchases.payouts import ScriptedProvider, a_refund, due_now, hand_out_refunds, news, stored
 
-
-@pytest.fixture(autouse=True)
-async def _no_refunds_of_other_tests(service: PurchasesService) -> AsyncIterator[None]:
-    await let_wait(service)
-    yield
-    await let_wait(service)
-
-
-async def let_wait(service: PurchasesService) -> None:
-    async with service.sessions() as session, session.begin():
-        await session.execute(
-            update(Refund).where(Refund.state.in_(Refund.OPEN)).values(due_at=func.now() + timedelta(days=9))
-        )
-
-
-async def a_refund(service: PurchasesService, purchase: PurchaseChanged | None = None, amount: int = 0) -> Origin:
-    purchase = purchase or await recorded(service)
-    by = origin(actor="user:kim")
-    lines = (some(1, amount),) if amount else ()
-    async with service.work(by) as work:
-        await request_refund(work, refund(purchase, RefundKind.AMOUNT if amount else RefundKind.TOTAL, *lines))
-    return by
-
-
-async def stored(service: PurchasesService, by: Origin) -> tuple[Refund, Purchase]:
-    async with service.sessions() as session:
-        row = (await session.execute(select(Refund, Purchase).join(Purchase).where(Refund.id == by.message_id))).one()
-    return row[0], row[1]
-
-
-async def due_now(service: PurchasesService, by: Origin) -> None:
-    """As if the lease had run out and the delay had passed."""
-    async with service.sessions() as session, session.begin():
-        await session.execute(
-            update(Refund)
-            .where(Refund.id == by.message_id)
-            .values(due_at=func.now(), leased_until=func.now() - timedelta(seconds=1))
-        )
-
-
-async def news(service: PurchasesService, by: Origin) -> list[str]:
-    sent = await service.sent(correlation_id=by.correlation_id)
-    return [type(message).__name__ for message in sent[2:]]
+pytestmark = pytest.mark.usefixtures("no_other_refunds")
 
 
 async def test_a_refund_is_paid_out_by_hand_and_booked(service: PurchasesService) -> None:
@@ -93,8 +47,8 @@ async def test_a_refund_is_paid_out_by_hand_and_booked(service: PurchasesService
     assert (owner.status, owner.refunded, owner.returned, owner.version) == (PurchaseStatus.REFUNDED, 2000, 2000, 3)
     assert owner.changed_by == "user:kim"
     sent = (await service.sent(correlation_id=by.correlation_id))[2:]
-    assert [type(message) for message in sent] == [PurchaseStatusChanged, HistoryEntryAdded, RefundCompleted]
-    completed = sent[2]
+    assert [type(message) for message in sent] == [RefundCompleted, PurchaseStatusChanged, HistoryEntryAdded]
+    completed = sent[0]
     assert isinstance(completed, RefundCompleted)
     assert (completed.amount, completed.tax, completed.remaining) == (euros(2000), euros(319), euros(0))
     assert (completed.billing_contact.last_name, completed.card_last4) == ("Byron", "4242")
@@ -214,9 +168,9 @@ async def test_a_lost_answer_is_asked_for_and_never_paid_again(service: Purchase
     assert (len(provider.requests), provider.asked) == (1, [by.message_id])
     assert await news(service, by) == [
         "HistoryEntryAdded",
+        "RefundCompleted",
         "PurchaseStatusChanged",
         "HistoryEntryAdded",
-        "RefundCompleted",
     ]
 
 
@@ -257,15 +211,6 @@ async def test_a_worker_that_was_paused_past_its_lease_changes_nothing(service: 
     assert row.provider_reference == f"out-{by.message_id}"
     assert (row.state, owner.returned, owner.version) == (RefundState.COMPLETED, 1000, 3)
     assert (await news(service, by)).count("RefundCompleted") == 1
-
-
-async def test_an_outcome_under_a_foreign_token_is_not_booked(service: PurchasesService) -> None:
-    by = await a_refund(service)
-    row, owner = await stored(service, by)
-    async with service.work(by) as work:
-        settled = await settle_refund(work, owner.id, row.id, UUID(int=1), OutcomeUnknown("x"))
-    assert not settled
-    assert (await stored(service, by))[0].state is RefundState.REQUESTED
 
 
 async def test_two_instances_never_hold_the_same_refund(service: PurchasesService) -> None:
