@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Table, delete, func, literal_column, select
+from sqlalchemy import ColumnElement, Table, any_, delete, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from shared.messaging.service import Job, Runtime
@@ -23,9 +23,21 @@ def inbox_purge(inbox: Table) -> Job[Any]:
 
 
 async def forget_handled(sessions: async_sessionmaker[AsyncSession], inbox: Table) -> int:
-    """Delete one batch of inbox rows older than the window; returns how many."""
+    """Delete one batch of inbox rows older than the window; returns how many.
+
+    The oldest first, straight from the index: a round costs the same in an inbox of any size.
+    """
     place: ColumnElement[Any] = literal_column("ctid")
-    old = select(place).select_from(inbox).where(inbox.c.received_at < func.now() - INBOX_WINDOW).limit(BATCH)
+    old = (
+        select(place)
+        .select_from(inbox)
+        .where(inbox.c.received_at < func.now() - INBOX_WINDOW)
+        .order_by(inbox.c.received_at)
+        .limit(BATCH)
+    )
+    # As an array, the rows are visited in the order of their places. A join visits them in any, and two purges at once
+    # could wait for each other.
+    places = func.array(old.scalar_subquery())
     async with sessions() as session, session.begin():
-        gone = await session.execute(delete(inbox).where(place.in_(old)).returning(inbox.c.handler))
+        gone = await session.execute(delete(inbox).where(place == any_(places)).returning(inbox.c.handler))
         return len(gone.all())

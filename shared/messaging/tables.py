@@ -29,7 +29,7 @@ def inbox_table(metadata: MetaData) -> Table:
         Column("reply_type", String(40)),
         Column("reply", LargeBinary),
         Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-        Index("ix_inbox_received_at", "received_at", postgresql_using="brin"),
+        Index("ix_inbox_received_at", "received_at"),
     )
 
 
