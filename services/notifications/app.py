@@ -10,6 +10,7 @@ from shared.contracts.notifications import EmailBounced, EmailFailed, EmailHeld,
 from shared.messaging.service import Job, Service
 from shared.staff.copies import keep_clients, keep_staff
 
+dispatcher = Dispatcher()
 keep_staff(handlers, NotificationsTables.staff)
 keep_clients(handlers, client_copy)
 
@@ -19,5 +20,5 @@ service = Service(
     tables=NotificationsTables,
     handlers=handlers,
     sends=(EmailQueued, EmailHeld, EmailSent, EmailBounced, EmailFailed, NotificationsErrorRaised),
-    jobs=(Job(DISPATCH, Dispatcher().round),),
+    jobs=(Job(DISPATCH, dispatcher.round, woken=dispatcher.woken),),
 )

@@ -22,7 +22,7 @@ _ROUND_SECONDS: Final = 2.0
 """After this time a round takes no more, so that a stopping service need not wait long for it."""
 _LOOK_AGAIN_SECONDS: Final = 0.5
 _COLLECT_SECONDS: Final = 0.02
-"""So long an answer waits for others while more are expected: they share a transaction."""
+"""So long an answer waits for others while every connection is busy: they share a transaction."""
 _IN_HAND_PER_CONNECTION: Final = 2
 """One is talked about while the next waits, so that no connection waits for the database."""
 
@@ -43,10 +43,12 @@ class Dispatcher:
     """Sends what is due, as many mails side by side as there are connections, with the next ones at hand.
 
     One transaction writes down the answers that are there and takes the next mails. Connections, mails in hand and
-    what is known of the SMTP server outlive a round.
+    what is known of the SMTP server outlive a round. `woken` is set when there may be a new mail: while a connection
+    is free it is taken at once, and waits for no answer to another one.
     """
 
     def __init__(self, open_transport: Callable[[Settings], MailTransport] = smtp_transport) -> None:
+        self.woken = asyncio.Event()
         self._open_transport = open_transport
         self._transport: MailTransport | None = None
         self._connections = asyncio.Semaphore(0)
@@ -84,13 +86,17 @@ class Dispatcher:
         while True:
             waiting = sum(not task.done() for task in self._in_hand)
             room = 0
-            if (waiting or is_more_due) and self._trouble is None and time.monotonic() < until:
+            if self._may_take(until) and (waiting or is_more_due or self.woken.is_set()):
                 room = runtime.settings.dispatch_concurrency * _IN_HAND_PER_CONNECTION - waiting
+                self.woken.clear()
             found = await self._turn(runtime, transport, room)
             taken, is_more_due = taken + found, found == room
             if not self._in_hand:
                 return taken
-            await self._answers(_LOOK_AGAIN_SECONDS)
+            await self._answers(_LOOK_AGAIN_SECONDS, wakes=self._may_take(until))
+
+    def _may_take(self, until: float) -> bool:
+        return self._trouble is None and time.monotonic() < until
 
     async def _turn(self, runtime: Runtime[Settings], transport: MailTransport, room: int) -> int:
         """Settle what has an answer and take what is due, in one transaction.
@@ -133,17 +139,26 @@ class Dispatcher:
             failpoint("smtp_accepted")
         return Settled(taken, answer)
 
-    async def _answers(self, wait: float | None) -> None:
-        """Wait for an answer, and a moment for those that follow at its heels."""
-        done, waiting = await asyncio.wait(self._in_hand, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
-        if done and waiting:
-            await asyncio.wait(waiting, timeout=_COLLECT_SECONDS)
+    async def _answers(self, wait: float | None, *, wakes: bool) -> None:
+        """Wait for an answer, or for news of a mail while a connection is free for it.
+
+        While none is, an answer waits a moment for those that follow at its heels.
+        """
+        if self._connections.locked():
+            done, waiting = await asyncio.wait(self._in_hand, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+            if done and waiting:
+                await asyncio.wait(waiting, timeout=_COLLECT_SECONDS)
+            return
+        news = [asyncio.create_task(self.woken.wait())] if wakes else []
+        await asyncio.wait((*self._in_hand, *news), timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+        for task in news:
+            task.cancel()
 
     async def _finish(self, runtime: Runtime[Settings], transport: MailTransport) -> None:
         """Whoever is stopped waits for the answers to what was said already, and writes them down."""
         self._stopping = True
         while self._in_hand:
-            await self._answers(None)
+            await self._answers(None, wakes=False)
             await self._turn(runtime, transport, 0)
         await self.close()
 

@@ -22,7 +22,7 @@ class JobLoop:
         self.job = job
         self._database = database
         self._metrics = metrics
-        self._woken = asyncio.Event()
+        self._woken = job.woken
         self._stopping = False
         self._failing = False
 
@@ -74,6 +74,8 @@ class JobLoop:
         return found
 
     async def _rest(self, seconds: float) -> None:
+        if self._stopping:
+            return
         try:
             await asyncio.wait_for(self._woken.wait(), seconds)
         except TimeoutError:

@@ -1,5 +1,6 @@
 """What a service is made of, as its `app.py` declares it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -53,6 +54,8 @@ class Job(Generic[S]):
     """What it begins wakes it again: whatever a round found, the next one waits until then."""
     finish: Callable[[Runtime[S]], Awaitable[None]] | None = None
     """Ends what rounds have begun, when the service stops."""
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when there may be work; a long round looks at it and clears it itself."""
 
 
 @dataclass(frozen=True)

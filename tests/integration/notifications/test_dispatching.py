@@ -12,7 +12,7 @@ import structlog.testing
 from pydantic import SecretStr
 from sqlalchemy import func
 
-from services.notifications import dispatch
+from services.notifications import dispatch, jobs
 from services.notifications.dispatch import Settled
 from services.notifications.domain import Answer, Outcome
 from services.notifications.jobs import Dispatcher
@@ -212,6 +212,20 @@ async def test_one_slow_recipient_does_not_hold_up_the_others(service: Notificat
     last = await service.email(slow)
     assert last.sent_at is not None
     assert all(email.sent_at is not None and email.sent_at < last.sent_at for email in emails)
+
+
+async def test_a_new_mail_waits_for_no_answer_to_another_one(
+    service: Notifications, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "_LOOK_AGAIN_SECONDS", 30)
+    smtp.slow_seconds = 0.8
+    await service.receipt("slow")
+    sending = asyncio.create_task(service.dispatch())
+    await smtp.heard_of("slow@example.com")
+    await service.receipt("quick")
+    service.dispatcher.woken.set()
+    assert await sending == 2
+    assert [mail.recipient for mail in smtp.received] == ["quick@example.com", "slow@example.com"]
 
 
 @dataclass
