@@ -5,20 +5,24 @@ Run as `python -m benchmarks.hop ledger` and `python -m benchmarks.hop tally`.
 """
 
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Final
 from uuid import UUID
 
 import uvloop
 from pydantic import Field
-from sqlalchemy import BigInteger, func
+from sqlalchemy import BigInteger, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.contracts.message import Command, Data, Event
+from shared.contracts.message import Command, Data, Event, Message
 from shared.contracts.values import Line
 from shared.database import ServiceTables
 from shared.logs import configure
 from shared.messaging.handlers import Handlers
+from shared.messaging.locked import keep_locked, locked
+from shared.messaging.origin import Origin
 from shared.messaging.running import RunningService
 from shared.messaging.service import Service
 from shared.messaging.work import Work
@@ -90,7 +94,9 @@ _tally = Handlers("tally")
 
 @_ledger.command(BookDeposit, record=lambda command: str(command.account))
 async def book_deposit(command: BookDeposit, work: Work) -> Booked:
-    account = await work.session.get_one(Account, command.account, with_for_update=True, populate_existing=True)
+    account = locked(work.session, Account, command.account)
+    if account is None:
+        account = await work.session.get_one(Account, command.account, with_for_update=True, populate_existing=True)
     account.balance += command.amount
     account.version += 1
     event = DepositBooked(account=command.account, amount=command.amount, began=command.began, note=command.note)
@@ -104,12 +110,21 @@ async def on_deposit_booked(event: DepositBooked, work: Work) -> None:
     work.session.add(Entry(id=work.origin.message_id, account=event.account, began=event.began))
 
 
+async def lock_accounts(session: AsyncSession, messages: Sequence[tuple[Message, Origin]]) -> None:
+    """Lock and read the accounts of a batch in the order of their numbers, as every real service of the kind does."""
+    numbers = {message.account for message, _ in messages if isinstance(message, BookDeposit)}
+    wanted = select(Account).where(Account.id.in_(numbers)).order_by(Account.id).with_for_update()
+    accounts = await session.scalars(wanted.execution_options(populate_existing=True))
+    keep_locked(session, {account.id: account for account in accounts})
+
+
 LEDGER: Final = Service(
     name="ledger",
     settings=LedgerSettings,
     tables=LedgerTables,
     handlers=_ledger,
     sends=(DepositBooked,),
+    lock_records=lock_accounts,
     package="benchmarks.hop",
 )
 TALLY: Final = Service(

@@ -2,14 +2,16 @@
 
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Row, bindparam, select
 
 from services.purchases import history
 from services.purchases.contact_rules import anonymized_facts
 from services.purchases.models import Facts, Purchase
 from services.purchases.purchases import not_found
 from shared.contracts.notifications import EmailBounced, EmailEvent, EmailFailed, EmailSent
+from shared.messaging.locked import locked
 from shared.messaging.work import Work
 
 _PURCHASE: Final = (
@@ -36,8 +38,11 @@ async def note_failed(work: Work, event: EmailFailed) -> None:
 
 
 async def _note(work: Work, event: EmailEvent, subject: str, facts: Facts, *, at: datetime | None = None) -> None:
-    address = {"client_id": work.origin.client_id, "reference_number": event.reference_number}
-    purchase = (await work.session.execute(_PURCHASE, address)).one_or_none()
+    client_id, number = work.origin.client_id, event.reference_number
+    purchase: Row[UUID, datetime | None] | Purchase | None = locked(work.session, Purchase, (client_id, number, None))
+    if purchase is None:
+        address = {"client_id": client_id, "reference_number": number}
+        purchase = (await work.session.execute(_PURCHASE, address)).one_or_none()
     if purchase is None:
         raise not_found(event.reference_number, None)
     about: Facts = {"email_id": str(event.email_id), "email_type": event.email_type, "email_subject": event.subject}

@@ -7,6 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, bindparam, select
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
 
 from services.purchases.domain import NotAllowed, Standing
@@ -20,9 +21,13 @@ from shared.contracts.purchases import (
 )
 from shared.contracts.values import Money
 from shared.errors import MissingPrerequisite, Refused
+from shared.messaging.locked import locked
+from shared.messaging.origin import Origin
 from shared.messaging.principals import ALL_CLIENTS
 from shared.messaging.work import Work
 
+Address = tuple[str, str | None, str | None]
+"""How a message names a purchase: client, and either its reference number or the client's own number of the order."""
 _LOCKED: Final = select(Purchase).with_for_update(key_share=True, of=Purchase).execution_options(populate_existing=True)
 _BY_ID: Final = _LOCKED.where(Purchase.id == bindparam("purchase_id"))
 _OF_CLIENT: Final = _LOCKED.where(Purchase.client_id == bindparam("client_id")).options(selectinload(Purchase.items))
@@ -62,20 +67,29 @@ def not_found(reference_number: str | None, client_order_id: str | None) -> Miss
     )
 
 
+def address_in(command: PurchaseAddress, origin: Origin) -> Address:
+    """The one address that a command gives."""
+    return origin.client_id, command.reference_number, command.client_order_id
+
+
 async def lock_purchase(work: Work, command: PurchaseAddress) -> Purchase:
     """The purchase with its items, locked until the transaction ends. Always the first row that is locked.
 
     Raises MissingPrerequisite `purchase_not_found`, Refused `version_conflict`.
     """
-    client_id, number, order = work.origin.client_id, command.reference_number, command.client_order_id
-    if number is not None:
-        purchase = await work.session.scalar(_BY_NUMBER, {"client_id": client_id, "reference_number": number})
-    else:
-        purchase = await work.session.scalar(_BY_ORDER, {"client_id": client_id, "client_order_id": order})
+    address = address_in(command, work.origin)
+    purchase = locked(work.session, Purchase, address) or await _lock_at(work.session, address)
     if purchase is None:
-        raise not_found(number, order)
+        raise not_found(command.reference_number, command.client_order_id)
     check_version(purchase, command.expected_version)
     return purchase
+
+
+async def _lock_at(session: AsyncSession, address: Address) -> Purchase | None:
+    client_id, number, order = address
+    if number is not None:
+        return await session.scalar(_BY_NUMBER, {"client_id": client_id, "reference_number": number})
+    return await session.scalar(_BY_ORDER, {"client_id": client_id, "client_order_id": order})
 
 
 async def lock_purchase_by_id(work: Work, purchase_id: UUID) -> Purchase:

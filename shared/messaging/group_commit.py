@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Table, bindparam, delete, event, select, text, tuple_, update
+from sqlalchemy import Table, bindparam, delete, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import ORMExecuteState
 from sqlalchemy.sql.expression import TextualSelect
 
 from shared.contracts.message import Message
@@ -28,6 +27,7 @@ from shared.messaging.origin import Origin
 from shared.messaging.replies import Reply
 from shared.messaging.transactions import Outcome, TransactionPerMessage
 from shared.messaging.work import Work
+from shared.messaging.writes import Writes
 
 LARGEST_BATCH: Final = 50
 _COLLISION_REPEATS: Final = 3
@@ -38,26 +38,6 @@ _Key = tuple[UUID | None, str]
 
 class _WroteBeforeRefusing(Exception):
     """A use case wrote and then refused. In a shared transaction that cannot be taken back alone."""
-
-
-class _Writes:
-    """Counts what a session writes."""
-
-    def __init__(self, session: AsyncSession) -> None:
-        self.count = 0
-        self._session = session.sync_session
-        event.listen(self._session, "after_flush", self._flushed)
-        event.listen(self._session, "do_orm_execute", self._executed)
-
-    def pending(self) -> bool:
-        return bool(self._session.new or self._session.dirty or self._session.deleted)
-
-    def _flushed(self, *_: object) -> None:
-        self.count += 1
-
-    def _executed(self, state: ORMExecuteState) -> None:
-        if state.is_insert or state.is_update or state.is_delete:
-            self.count += 1
 
 
 @dataclass(eq=False)
@@ -161,7 +141,7 @@ class GroupCommit:
             fresh = [first for first in firsts if first.key in entered]
             if self._lock_records is not None and fresh:
                 await self._lock_records(session, [(each.request.message, each.request.origin) for each in fresh])
-            writes = _Writes(session)
+            writes = Writes(session)
             for first in fresh:
                 result = await self._handle(session, first, writes)
                 if isinstance(result, _Handled):
@@ -205,26 +185,24 @@ class GroupCommit:
             reply = Reply(row.reply_type, row.reply) if row.reply_type else None
             outcomes[repeat] = self._judge_repeat(repeat, row.fingerprint, reply)
 
-    async def _handle(self, session: AsyncSession, waiting: _Waiting, writes: _Writes) -> _Handled | BaseException:
+    async def _handle(self, session: AsyncSession, waiting: _Waiting, writes: Writes) -> _Handled | BaseException:
         """Run one use case. A refusal is an outcome here; it must not have written anything."""
         request = waiting.request
         work = Work(self._single.service, session, self._single.outbox, request.origin)
-        if request.route.kind is QueueKind.COMMANDS and writes.pending():
-            # Commands refuse all the time, so what they wrote themselves must be told apart from what was there.
-            await session.flush()
-        written = writes.count
+        # Commands refuse all the time, so what they wrote themselves must be told apart from what was there.
+        writes.begin(exactly=request.route.kind is QueueKind.COMMANDS)
         try:
             result = await request.route.handler(request.message, work)
         except Refused as refusal:
-            if writes.count > written or writes.pending() or work.waiting:
+            if writes.found() or work.waiting:
                 raise _WroteBeforeRefusing from refusal
             if isinstance(refusal, MissingPrerequisite):
                 return refusal
             if not waiting.awaited:
                 await self._single.on_unheard_refusal(work, request, refusal)
-            return _Handled(work, Outcome(Reply.of(refusal.problem()), "refused", code=refusal.code))
+            return _Handled(work, Outcome(Reply.of(refusal.problem()), "refused", work.to_wake(), refusal.code))
         reply = Reply.of(result) if result is not None else None
-        return _Handled(work, Outcome(reply, "done", frozenset(work.woken)))
+        return _Handled(work, Outcome(reply, "done", work.to_wake()))
 
     async def _write(self, session: AsyncSession, handled: dict[_Key, _Handled], unfinished: list[_Key]) -> None:
         """The changes, then all outbox rows at once, then all replies at once."""

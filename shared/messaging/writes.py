@@ -1,0 +1,65 @@
+"""Whether a use case that shares its session with others has written anything itself."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstanceState, ORMExecuteState
+from sqlalchemy.orm.attributes import instance_state
+
+_Pending = Mapping[InstanceState[Any], tuple[str, Mapping[str, Any]]]
+_NOTHING: Final[_Pending] = {}
+
+
+class Writes:
+    """Tells what one use case changes from what waits to be written since others before it.
+
+    Nothing is flushed for it, so that the changes of a batch go out together. It compares what waits before and after
+    the use case; and where a statement of the use case lets the session write what waits, before that.
+    """
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session.sync_session
+        self._before: _Pending | None = None
+        self._wrote = False
+        event.listen(self._session, "before_flush", self._flushing)
+        event.listen(self._session, "after_flush", self._flushed)
+        event.listen(self._session, "do_orm_execute", self._executed)
+
+    def begin(self, *, exactly: bool) -> None:
+        """A use case begins. Unless `exactly`, what others left waiting counts as its own, which costs nothing now."""
+        self._before = self._pending() if exactly else None
+        self._wrote = False
+
+    def found(self) -> bool:
+        """Whether the use case has written, or changed what is still to be written."""
+        return self._wrote or self._pending() != (self._before or _NOTHING)
+
+    def _flushing(self, *_: object) -> None:
+        self._wrote = self.found()
+
+    def _flushed(self, *_: object) -> None:
+        self._before = None
+
+    def _executed(self, state: ORMExecuteState) -> None:
+        if state.is_insert or state.is_update or state.is_delete:
+            self._wrote = True
+
+    def _pending(self) -> _Pending:
+        """Every record that waits: what is to become of it, and its changed values as they are now."""
+        session = self._session
+        return {
+            state: (fate, {name: _as_now(state.dict.get(name)) for name in state.committed_state})
+            for fate, records in (("new", session.new), ("changed", session.dirty), ("deleted", session.deleted))
+            for record in records
+            for state in (instance_state(record),)
+        }
+
+
+def _as_now(value: Any) -> Any:
+    """The value, safe from changes in its place."""
+    if type(value) is dict:
+        return copy.deepcopy(value)
+    return list(value) if isinstance(value, list) else value
