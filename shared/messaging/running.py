@@ -35,7 +35,7 @@ from shared.messaging.replies import Replies
 from shared.messaging.service import Service
 from shared.messaging.transactions import TransactionPerMessage, Transactions
 from shared.messaging.unheard import UnheardRefusals
-from shared.messaging.work import Work, open_work
+from shared.messaging.work import RELAY, Work, open_work
 from shared.metrics import Metrics
 from shared.settings import Consumes, ServiceSettings
 from shared.staff.checking import StaffCheck
@@ -171,6 +171,7 @@ class RunningService(Generic[S]):
         outbox = self.service.tables.outbox
         async with open_work(self.sessions, service=self.service.name, outbox=outbox, origin=origin) as work:
             yield work
+        self.relay.wake()
         self.committed(work.woken)
 
     def wake(self, name: str) -> None:
@@ -178,10 +179,11 @@ class RunningService(Generic[S]):
         self.jobs[name].wake()
 
     def committed(self, woken: Iterable[str]) -> None:
-        """Something was committed: the outbox may hold rows, and jobs may have work."""
-        self.relay.wake()
+        """Something was committed: whoever has something to do now looks at once."""
         for name in woken:
-            if name == STAFF_CHANGED:
+            if name == RELAY:
+                self.relay.wake()
+            elif name == STAFF_CHANGED:
                 self.staff.forget()
             else:
                 self.wake(name)

@@ -33,6 +33,7 @@ class Outcome:
     word: str
     """`done`, `refused` or `repeated`."""
     woken: frozenset[str] = frozenset()
+    """Who has something to do since the commit: jobs by name, and the relay."""
     code: str | None = None
 
 
@@ -91,16 +92,18 @@ class TransactionPerMessage:
                 return self._repeated(request, first)
             result = await request.route.handler(request.message, work)
             reply = Reply.of(result) if result is not None else None
+            told = work.to_wake()
             await work.complete()
             if reply is not None:
                 await note_reply(session, self.inbox, request, reply)
             failpoint("before_commit")
         failpoint("after_commit")
-        return Outcome(reply, "done", frozenset(work.woken))
+        return Outcome(reply, "done", told)
 
     async def _note_refusal(self, request: Request, refusal: Refused, *, awaited: bool) -> Outcome:
         """A refusal is stored like a success. The work that was refused has been rolled back whole."""
         reply = Reply.of(refusal.problem())
+        told = frozenset[str]()
         async with self.sessions() as session, session.begin():
             try:
                 await enter(session, self.inbox, request, reply=reply)
@@ -109,8 +112,9 @@ class TransactionPerMessage:
             if not awaited:
                 work = self._work(session, request.origin)
                 await self.on_unheard_refusal(work, request, refusal)
+                told = work.to_wake()
                 await work.complete()
-        return Outcome(reply, "refused", code=refusal.code)
+        return Outcome(reply, "refused", told, refusal.code)
 
     def _repeated(self, request: Request, first: AlreadyHandled) -> Outcome:
         self.metrics.inbox_duplicates_total.labels(request.route.name).inc()

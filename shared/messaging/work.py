@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Table, insert
@@ -13,6 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from shared.contracts.message import Command, Event, Message
 from shared.messaging import names
 from shared.messaging.origin import Origin, new_id
+
+RELAY: Final = "relay"
+"""Among the names that are woken: something is to be sent."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,10 @@ class Work:
     def wake(self, job: str) -> None:
         """Let a job of this service look for work as soon as this piece of work is committed."""
         self.woken.add(job)
+
+    def to_wake(self) -> frozenset[str]:
+        """Who is to be woken once this is committed: jobs, and the relay if anything waits to be sent."""
+        return frozenset(self.woken | {RELAY}) if self.waiting else frozenset(self.woken)
 
     async def publish(self, event: Event, *, record: UUID | str | None = None, subject: str | None = None) -> UUID:
         """Tell every listener that something happened. Events of the same `record` leave in the order written."""
