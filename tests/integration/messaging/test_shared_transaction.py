@@ -30,7 +30,7 @@ from shared.messaging.names import QueueKind
 from shared.messaging.origin import new_id
 from shared.messaging.transactions import Outcome, TransactionPerMessage
 from shared.messaging.unheard import UnheardRefusals
-from shared.messaging.work import Work, open_work
+from shared.messaging.work import RELAY, Work, open_work
 from shared.metrics import Metrics
 from tests.integration.purchases.arranging import order, origin, refund
 from tests.support.samples import sample
@@ -50,12 +50,12 @@ class Group:
 
     async def together(self, *wishes: tuple[UseCase, PurchaseChanged]) -> list[str | None]:
         """Use cases about purchases in one batch, in this order; the code of each refusal, None for each success."""
+        return [outcome.code for outcome in await self.outcomes(*wishes)]
+
+    async def outcomes(self, *wishes: tuple[UseCase, PurchaseChanged], awaited: bool = True) -> list[Outcome]:
         identities = sorted(uuid4() for _ in wishes)
         requests = [self._request(*wish, identity) for wish, identity in zip(wishes, identities, strict=True)]
-        outcomes: list[Outcome] = await asyncio.gather(
-            *(self.committing.run(request, awaited=True) for request in requests)
-        )
-        return [outcome.code for outcome in outcomes]
+        return await asyncio.gather(*(self.committing.run(request, awaited=awaited) for request in requests))
 
     @property
     def transactions(self) -> int:
@@ -152,7 +152,9 @@ async def add(command: RequestRefund, work: Work) -> None:
 
 async def remove(command: RequestRefund, work: Work) -> None:
     with work.session.no_autoflush:
-        other = await work.session.scalars(select(HistoryEntry).where(HistoryEntry.subject == "payment.recorded").limit(1))
+        other = await work.session.scalars(
+            select(HistoryEntry).where(HistoryEntry.subject == "payment.recorded").limit(1)
+        )
     await work.session.delete(other.one())
 
 
@@ -306,3 +308,27 @@ async def test_of_three_total_refunds_in_one_batch_one_is_accepted(group: Group)
     assert sum("FROM purchase_item " in text for text in noted) == 1
     after = await group.read(purchase)
     assert after.refunded == after.paid
+
+
+@pytest.mark.parametrize("together", [1, 2], ids=["alone", "together"])
+async def test_the_relay_is_woken_by_what_is_to_be_sent_and_by_nothing_else(group: Group, together: int) -> None:
+    purchase = await group.recorded()
+
+    async def send(command: RequestRefund, work: Work) -> PurchaseChanged:
+        await tell(command, work)
+        return _done(await _purchase(work, command))
+
+    async def keep_still(command: RequestRefund, work: Work) -> PurchaseChanged:
+        return _done(await _purchase(work, command))
+
+    async def refuse(command: RequestRefund, work: Work) -> PurchaseChanged:
+        raise Refused("refused", "At once.")
+
+    async def woken(use_case: UseCase, *, awaited: bool) -> list[frozenset[str]]:
+        outcomes = await group.outcomes(*[(use_case, purchase)] * together, awaited=awaited)
+        return [outcome.woken for outcome in outcomes]
+
+    assert await woken(send, awaited=True) == [{RELAY}] * together
+    assert await woken(keep_still, awaited=True) == [frozenset()] * together
+    assert await woken(refuse, awaited=True) == [frozenset()] * together
+    assert await woken(refuse, awaited=False) == [{RELAY}] * together, "the error log is told"
