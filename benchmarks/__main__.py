@@ -1,4 +1,4 @@
-"""`python -m benchmarks one-hop | mails | memory`: figures and ratios of one run."""
+"""`python -m benchmarks one-hop | mails | memory | inbox`: figures and ratios of one run."""
 
 import fcntl
 import json
@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import inbox_growth as inbox_bench
 from benchmarks import mails as mail_bench
 from benchmarks import memory as memory_bench
 from benchmarks import one_hop as hop_bench
@@ -75,6 +76,28 @@ def memory(
     table = Table("process", "MiB", "ratio")
     for name, used in found["memory_mib"].items():
         table.add_row(name, f"{used:.1f}", f"{found['ratios'].get(name, 1.0):.2f}")
+    _finish(found, table, as_json=as_json)
+
+
+@app.command()
+def inbox(
+    rows: Annotated[list[int], typer.Option(min=1000, help="How many rows, from few to many.")] = [10_000, 1_000_000],  # noqa: B006 - what typer takes for several values
+    forget: Annotated[int, typer.Option(min=1000, help="With so many rows, as many more are to be forgotten.")] = 10**6,
+    as_json: AsJson = False,
+) -> None:
+    """The inbox as it grows: batches of messages, and forgetting them, in our table and in others. Takes 5 GB."""
+    found = inbox_bench.run(rows, forget, _say)
+    table = Table("rows", "design", "ids", "p50 ms", "server ms", "WAL bytes")
+    for count, designs in found["rows"].items():
+        for design, kinds in designs.items():
+            for kind, one in kinds.items():
+                table.add_row(count, design, kind, str(one["p50"]), str(one["server_ms"]), str(one["wal_bytes"]))
+    forgetting = Table("forgetting", "seconds", "MB of WAL", "round that finds nothing, ms", "batch meanwhile, p99 ms")
+    for design, one in found["forgetting"].items():
+        meanwhile = str(one["batch_ms_meanwhile"]["p99"])
+        megabytes, nothing = f"{one['wal_bytes'] / 1e6:.0f}", str(one["round_that_finds_nothing_ms"])
+        forgetting.add_row(design, str(one["seconds"]), megabytes, nothing, meanwhile)
+    console.print(forgetting)
     _finish(found, table, as_json=as_json)
 
 
