@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
-from uuid import UUID
 
 from sqlalchemy import ColumnElement, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -29,7 +28,6 @@ from shared.messaging.work import Work
 Address = tuple[str, str | None, str | None]
 """How a message names a purchase: client, and either its reference number or the client's own number of the order."""
 _LOCKED: Final = select(Purchase).with_for_update(key_share=True, of=Purchase).execution_options(populate_existing=True)
-_BY_ID: Final = _LOCKED.where(Purchase.id == bindparam("purchase_id"))
 _OF_CLIENT: Final = _LOCKED.where(Purchase.client_id == bindparam("client_id")).options(selectinload(Purchase.items))
 """The items in a statement of their own: one that has waited for the lock would join them as they were before."""
 _BY_NUMBER: Final = _OF_CLIENT.where(Purchase.reference_number == bindparam("reference_number"))
@@ -90,14 +88,6 @@ async def _lock_at(session: AsyncSession, address: Address) -> Purchase | None:
     if number is not None:
         return await session.scalar(_BY_NUMBER, {"client_id": client_id, "reference_number": number})
     return await session.scalar(_BY_ORDER, {"client_id": client_id, "client_order_id": order})
-
-
-async def lock_purchase_by_id(work: Work, purchase_id: UUID) -> Purchase:
-    """The purchase of a row that refers to it, locked, without its items."""
-    purchase = await work.session.scalar(_BY_ID, {"purchase_id": purchase_id})
-    if purchase is None:
-        raise LookupError("a purchase is never deleted")
-    return purchase
 
 
 def check_version(purchase: Purchase, expected: int | None) -> None:
