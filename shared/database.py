@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from sqlalchemy import DateTime, MetaData, Table, func
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
@@ -51,25 +51,43 @@ class Stamped:
     changed_by: Mapped[str]
 
 
+_LIMITS: Final = {
+    "lock_timeout": "5000",
+    "statement_timeout": "30000",
+    "idle_in_transaction_session_timeout": "60000",
+    "timezone": "UTC",
+}
+_SHORT: Final = {"default_transaction_read_only": "on", "jit": "off", "max_parallel_workers_per_gather": "0"}
+"""Of queries. To compile one, or to start workers for it, takes longer than a page of anything."""
+_PLANNED_ONCE: Final = {"plan_cache_mode": "force_generic_plan", "enable_bitmapscan": "off"}
+"""To plan a search anew takes longer than to run it. Without the values the planner cannot know how soon a walk in
+order has filled its page, and must not gather all that the walk might see instead."""
+
+
 def create_engine(url: str, *, service: str, pool_size: int = 8) -> AsyncEngine:
     """An engine whose statements end: a lock is waited for 5 s, a statement runs 30 s, an idle transaction 60 s."""
+    return _create_engine(url, service, _LIMITS, pool_size=pool_size)
+
+
+def create_reading_engine(url: str, *, service: str, pool_size: int, planned_once: bool) -> AsyncEngine:
+    """An engine for queries: it cannot write, and each statement is a transaction and one round trip.
+
+    The connection that was used last is used first, because it has the statements prepared. `planned_once`: every
+    statement is a walk through an index, for any values.
+    """
+    settings = _LIMITS | _SHORT | (_PLANNED_ONCE if planned_once else {})
+    return _create_engine(url, service, settings, pool_size=pool_size, pool_use_lifo=True, isolation_level="AUTOCOMMIT")
+
+
+def _create_engine(url: str, service: str, settings: Mapping[str, str], **given: Any) -> AsyncEngine:
     return create_async_engine(
         url.replace("postgresql://", "postgresql+asyncpg://", 1),
-        pool_size=pool_size,
         max_overflow=0,
         pool_timeout=5,
         pool_pre_ping=False,
         hide_parameters=True,
-        connect_args={
-            "timeout": 5,
-            "server_settings": {
-                "application_name": f"aftersale-{service}",
-                "lock_timeout": "5000",
-                "statement_timeout": "30000",
-                "idle_in_transaction_session_timeout": "60000",
-                "timezone": "UTC",
-            },
-        },
+        connect_args={"timeout": 5, "server_settings": {"application_name": f"aftersale-{service}", **settings}},
+        **given,
     )
 
 

@@ -31,4 +31,5 @@ service = Service(
         UpdatePurchaseContact,
         CustomersErrorRaised,
     ),
+    queries_planned_once=True,
 )

@@ -2,17 +2,35 @@
 
 The most selective keyword drives: each of its meanings is one bounded walk through an index, in the order of the
 terms found, and the other keywords are looked up for what it finds. A page costs the same however deep it is.
+
+A search is one statement, whose text depends on the form of the search alone and is made once.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Self
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, tuple_, union_all
-from sqlalchemy.orm import aliased, selectinload
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Integer,
+    Row,
+    Select,
+    Text,
+    Uuid,
+    and_,
+    bindparam,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+    union_all,
+)
 
-from services.customers.customers import contact_of, of_client
-from services.customers.models import Customer, CustomerPurchase, SearchKey
+from services.customers.models import ContactRow, Customer, CustomerPurchase, SearchKey
 from services.customers.search_terms import (
     MOST_KEYWORDS,
     Key,
@@ -23,12 +41,17 @@ from services.customers.search_terms import (
     parse_keywords,
 )
 from shared.contracts.customers import CustomerPage, CustomerRow, SearchCustomers
-from shared.contracts.purchases import ContactRole
 from shared.errors import Refused
 from shared.messaging.cursors import opened, sealed
+from shared.messaging.principals import ALL_CLIENTS
 from shared.messaging.work import Work
 
 _LAST_CHARACTER: Final = "\U0010ffff"
+_LENGTHS: Final = (26, 101)
+"""A walk goes as far as the usual page or the longest one, and one customer further."""
+_FORMS: Final = 256
+_CUSTOMER: Final = Customer.__table__
+_KEY: Final = SearchKey.__table__
 
 
 @dataclass(frozen=True)
@@ -48,6 +71,22 @@ class Position:
 
 
 @dataclass(frozen=True)
+class Form:
+    """What the text of a search depends on."""
+
+    keywords: tuple[Keyword, ...]
+    """Without their words. The first drives."""
+    of_all_clients: bool
+    goes_on: bool
+    length: int
+    """How far each walk goes. It stands in the text, where every plan knows it."""
+
+    @property
+    def driver(self) -> Keyword:
+        return self.keywords[0]
+
+
+@dataclass(frozen=True)
 class Search:
     """What is looked for, whose, and which part of it."""
 
@@ -55,6 +94,32 @@ class Search:
     keywords: tuple[Keyword, ...]
     after: Position | None
     limit: int
+
+    @property
+    def form(self) -> Form:
+        return Form(
+            keywords=tuple(keyword.form for keyword in self._in_order),
+            of_all_clients=self.client_id == ALL_CLIENTS,
+            goes_on=self.after is not None,
+            length=next(length for length in _LENGTHS if self.limit <= length),
+        )
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The parameters of the statement of this form."""
+        values: dict[str, Any] = {"client_id": self.client_id, "limit": self.limit}
+        for place, keyword in enumerate(self._in_order):
+            for number, meaning in enumerate(keyword.meanings):
+                values[f"term_{place}_{number}"] = meaning.term
+                values[f"end_{place}_{number}"] = meaning.term + _LAST_CHARACTER
+        if self.after is not None:
+            values |= {"after_term": self.after.term, "after_id": self.after.root_id}
+        return values
+
+    @property
+    def _in_order(self) -> list[Keyword]:
+        """Those that find few customers first."""
+        return sorted(self.keywords, key=lambda keyword: -keyword.selectivity)
 
 
 async def search_customers(work: Work, query: SearchCustomers) -> CustomerPage:
@@ -71,95 +136,118 @@ async def search_customers(work: Work, query: SearchCustomers) -> CustomerPage:
         raise Refused("too_many_keywords", "Give fewer keywords.", most=MOST_KEYWORDS) from None
     position = opened(work, query)
     after = Position.read(position) if position is not None else None
-    statement = search_statement(Search(work.origin.client_id, keywords, after, query.limit + 1))
-    found = [Position(row.term, row.root_id) for row in await work.session.execute(statement)]
+    search = Search(work.origin.client_id, keywords, after, query.limit + 1)
+    found = (await work.session.execute(search_statement(search.form), search.values)).all()
     page = found[: query.limit]
     return CustomerPage(
-        rows=await _rows(work, page),
-        next_cursor=sealed(page[-1].raw, work, query) if len(found) > len(page) else None,
+        rows=tuple(_row(customer) for customer in page),
+        next_cursor=sealed(_behind(page[-1]), work, query) if len(found) > len(page) else None,
     )
 
 
-def search_statement(search: Search) -> Select[Any, Any]:
-    """At most `limit` customers behind `after`, each under the first term that was found."""
-    driver, *others = sorted(search.keywords, key=lambda keyword: -keyword.selectivity)
-    walks = [select(_walk(search, meaning, driver, others).subquery()) for meaning in driver.meanings]
+@lru_cache(maxsize=_FORMS)
+def search_statement(form: Form) -> Select[*tuple[Any, ...]]:
+    """At most `limit` customers behind `after`, each under the first term that was found, with what is shown of it."""
+    walks = [select(_walk(form, number, meaning).subquery()) for number, meaning in enumerate(form.driver.meanings)]
     found = union_all(*walks).subquery()
-    return select(found.c.term, found.c.root_id).distinct().order_by(found.c.term, found.c.root_id).limit(search.limit)
+    in_order = found.c.term, found.c.root_id
+    page = select(*in_order).distinct().order_by(*in_order).limit(bindparam("limit", type_=Integer)).subquery()
+    customer, contact = _CUSTOMER.c, ContactRow.__table__
+    return (
+        select(
+            page.c.term,
+            *(customer[name] for name in ("id", "client_id", "kind", "customer_reference")),
+            *(_text(contact.c.fields, name) for name in ("last_name", "first_name", "company", "email", "country")),
+            _purchases().label("purchases"),
+        )
+        .join_from(page, _CUSTOMER, customer.id == page.c.root_id)
+        .outerjoin(contact, and_(contact.c.customer_id == customer.id, contact.c.is_billing))
+        .order_by(page.c.term, page.c.root_id)
+    )
 
 
-def _walk(search: Search, meaning: Key, driver: Keyword, others: list[Keyword]) -> Select[Any, Any]:
+def _purchases() -> ColumnElement[int]:
+    """How many purchases a customer has, with those of its aliases."""
+    member, purchase = _CUSTOMER.alias("member"), CustomerPurchase.__table__
+    return (
+        select(func.count())
+        .select_from(member)
+        .join(purchase, purchase.c.customer_id == member.c.id)
+        .where(member.c.root_id == _CUSTOMER.c.id)
+        .correlate(_CUSTOMER)
+        .scalar_subquery()
+    )
+
+
+def _text(fields: ColumnElement[Any], name: str) -> ColumnElement[str]:
+    return fields.op("->>", return_type=Text())(literal_column(f"'{name}'")).label(name)
+
+
+def _walk(form: Form, number: int, meaning: Key) -> Select[str, UUID]:
     """One meaning of the driving keyword. What another term of the driver finds earlier is left to that."""
-    earlier = aliased(SearchKey)
-    where = [*_is(SearchKey, meaning), *of_client(search.client_id, SearchKey.client_id)]
+    earlier = _KEY.alias()
+    where = [*_is(_KEY, meaning, f"0_{number}")]
+    if not form.of_all_clients:
+        where.append(_KEY.c.client_id == bindparam("client_id"))
     where.append(
         ~exists().where(
-            earlier.root_id == SearchKey.root_id,
-            earlier.term < SearchKey.term,
-            or_(*(and_(*_is(earlier, other, of_one=True)) for other in driver.meanings)),
+            earlier.c.root_id == _KEY.c.root_id,
+            earlier.c.term < _KEY.c.term,
+            _is_any(earlier, form.driver, place=0),
         )
     )
-    where += [_matches(keyword) for keyword in others]
-    if search.after is not None:
-        where.append(tuple_(SearchKey.term, SearchKey.root_id) > tuple_(search.after.term, search.after.root_id))
+    where += [_matches(keyword, place) for place, keyword in enumerate(form.keywords) if place > 0]
+    if form.goes_on:
+        after = tuple_(bindparam("after_term", type_=_KEY.c.term.type), bindparam("after_id", type_=Uuid))
+        where.append(tuple_(_KEY.c.term, _KEY.c.root_id) > after)
     return (
-        select(SearchKey.term.label("term"), SearchKey.root_id.label("root_id"))
+        select(_KEY.c.term, _KEY.c.root_id)
         .where(*where)
         .distinct()
-        .order_by(SearchKey.term, SearchKey.root_id)
-        .limit(search.limit)
+        .order_by(_KEY.c.term, _KEY.c.root_id)
+        .limit(literal_column(str(form.length), Integer))
     )
 
 
-def _is(key: Any, meaning: Key, *, of_one: bool = False) -> tuple[ColumnElement[bool], ...]:
+def _is(key: FromClause, meaning: Key, name: str, *, of_one: bool = False) -> tuple[ColumnElement[bool], ...]:
     """The condition of a meaning. A prefix is a range, which keeps its index under every plan; LIKE does not.
 
     `of_one`: it is asked of a customer who was found already, whose few terms are found by the customer. The term is
     hidden from the indexes on terms then: through them, everybody with such terms would be read again for each.
     """
-    term = key.term.op("||")("") if of_one else key.term
+    term = key.c.term.op("||")(literal_column("''")) if of_one else key.c.term
+    kind = key.c.kind == meaning.kind
     if isinstance(meaning, Prefix):
-        return (key.kind == meaning.kind, term >= meaning.term, term < meaning.term + _LAST_CHARACTER)
-    return (key.kind == meaning.kind, term == meaning.term)
+        return (kind, term >= bindparam(f"term_{name}"), term < bindparam(f"end_{name}"))
+    return (kind, term == bindparam(f"term_{name}"))
 
 
-def _matches(keyword: Keyword) -> ColumnElement[bool]:
-    other = aliased(SearchKey)
-    return exists().where(
-        other.root_id == SearchKey.root_id,
-        or_(*(and_(*_is(other, meaning, of_one=True)) for meaning in keyword.meanings)),
-    )
+def _is_any(key: FromClause, keyword: Keyword, *, place: int) -> ColumnElement[bool]:
+    """A term of a customer who was found already is what a keyword means."""
+    meanings = enumerate(keyword.meanings)
+    return or_(*(and_(*_is(key, meaning, f"{place}_{number}", of_one=True)) for number, meaning in meanings))
 
 
-async def _rows(work: Work, page: list[Position]) -> tuple[CustomerRow, ...]:
-    ids = [position.root_id for position in page]
-    customers = await work.session.scalars(
-        select(Customer).where(Customer.id.in_(ids)).options(selectinload(Customer.contacts))
-    )
-    by_id = {customer.id: customer for customer in customers}
-    member = aliased(Customer)
-    counts = await work.session.execute(
-        select(member.root_id, func.count())
-        .join(CustomerPurchase, CustomerPurchase.customer_id == member.id)
-        .where(member.root_id.in_(ids))
-        .group_by(member.root_id)
-    )
-    purchases: dict[UUID, int] = {row[0]: row[1] for row in counts}
-    return tuple(_row(by_id[p.root_id], purchases.get(p.root_id, 0), p.term) for p in page)
+def _matches(keyword: Keyword, place: int) -> ColumnElement[bool]:
+    other = _KEY.alias()
+    return exists().where(other.c.root_id == _KEY.c.root_id, _is_any(other, keyword, place=place))
 
 
-def _row(customer: Customer, purchases: int, matched: str) -> CustomerRow:
-    billing = contact_of(customer, ContactRole.BILLING).fields
+def _row(found: Row[*tuple[Any, ...]]) -> CustomerRow:
     return CustomerRow(
-        customer_id=customer.id,
-        client_id=customer.client_id,
-        kind=customer.kind,
-        customer_reference=customer.customer_reference,
-        last_name=billing.get("last_name"),
-        first_name=billing.get("first_name"),
-        company=billing.get("company"),
-        email=billing.get("email"),
-        country=billing.get("country"),
-        purchases=purchases,
-        matched=matched,
+        customer_id=found.id,
+        client_id=found.client_id,
+        kind=found.kind,
+        customer_reference=found.customer_reference,
+        last_name=found.last_name,
+        first_name=found.first_name,
+        company=found.company,
+        email=found.email,
+        country=found.country,
+        purchases=found.purchases,
+        matched=found.term,
     )
+
+
+def _behind(found: Row[*tuple[Any, ...]]) -> bytes:
+    return Position(found.term, found.id).raw

@@ -5,9 +5,9 @@ Rules: docs/domain.md, "Searching customers".
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
 from services.customers.domain import ContactFields, fold, fold_email, likeness_of
 
@@ -42,6 +42,11 @@ class Key:
     kind: KeyKind
     term: str
 
+    @property
+    def form(self) -> Self:
+        """What is the same for all terms."""
+        return replace(self, term="")
+
 
 @dataclass(frozen=True, order=True)
 class Prefix(Key):
@@ -53,6 +58,11 @@ class Keyword:
     """One keyword with all it may mean."""
 
     meanings: tuple[Key, ...]
+
+    @property
+    def form(self) -> "Keyword":
+        """The keyword without its words: what it looks at, whatever it looks for."""
+        return Keyword(tuple(meaning.form for meaning in self.meanings))
 
     @property
     def selectivity(self) -> int:

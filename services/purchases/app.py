@@ -38,4 +38,5 @@ service = Service(
     ),
     jobs=JOBS,
     lock_records=lock_purchases,
+    queries_planned_once=True,
 )

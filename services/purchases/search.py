@@ -5,32 +5,59 @@ other keywords are looked up for what it finds. A page costs the same however de
 
 The beginning of a word is many terms, and an index has each of them newest first, but not all together. Where only a
 few purchases have such terms, all of them are read and sorted. Where many have, the newest purchases are gone through
-until a page is full, which is soon.
+until a page is full, which is soon. The statement counts first and goes one of the two ways.
+
+A search is one statement, whose text depends on the form of the search alone and is made once.
 """
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cached_property
+from functools import lru_cache
 from typing import Any, Final, Self
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Subquery, and_, exists, func, literal_column, or_, select, tuple_, union
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute, aliased
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    DateTime,
+    FromClause,
+    Integer,
+    Row,
+    Select,
+    Text,
+    Uuid,
+    and_,
+    bindparam,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+    union,
+)
 
 from services.purchases.models import Purchase, SearchKey
-from services.purchases.purchases import money, of_client, refusing
-from services.purchases.search_terms import Keyword, Meaning, Prefix, ReferenceNumberIs, parse_keywords
+from services.purchases.purchases import refusing
+from services.purchases.search_terms import Key, Keyword, Prefix, ReferenceNumberIs, parse_keywords
 from shared.contracts.purchases import PurchasePage, PurchaseRow, SearchPurchases
+from shared.contracts.values import Money
 from shared.messaging.cursors import opened, sealed
+from shared.messaging.principals import ALL_CLIENTS
 from shared.messaging.work import Work
 
 _LAST_CHARACTER: Final = "\U0010ffff"
 _BROAD: Final = 8_000
 """From so many terms on, the beginning of a word is looked for among the newest purchases. At millions of purchases
 both ways take about the same time here: the one sorts so many rows, the other reads a few times as many."""
+_LENGTHS: Final = (26, 101)
+"""A walk goes as far as the usual page or the longest one, and one purchase further."""
+_FORMS: Final = 256
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_PURCHASE: Final = Purchase.__table__
+_KEY: Final = SearchKey.__table__
 
 
 @dataclass(frozen=True)
@@ -52,6 +79,24 @@ class Position:
 
 
 @dataclass(frozen=True)
+class Form:
+    """What the text of a search depends on."""
+
+    keywords: tuple[Keyword, ...]
+    """Without their words. The first drives."""
+    of_all_clients: bool
+    on_a_day: bool
+    goes_on: bool
+    length: int
+    """How far each walk goes. It stands in the text, where every plan knows it."""
+    broad: int
+
+    @property
+    def driver(self) -> Keyword:
+        return self.keywords[0]
+
+
+@dataclass(frozen=True)
 class Search:
     """What is looked for, whose, and which part of it."""
 
@@ -61,14 +106,37 @@ class Search:
     after: Position | None
     limit: int
 
-    @cached_property
-    def driver(self) -> Keyword:
-        """The keyword that finds the fewest purchases, roughly."""
-        return max(self.keywords, key=lambda keyword: keyword.selectivity)
+    @property
+    def form(self) -> Form:
+        return Form(
+            keywords=tuple(keyword.form for keyword in self._in_order),
+            of_all_clients=self.client_id == ALL_CLIENTS,
+            on_a_day=self.ordered_on is not None,
+            goes_on=self.after is not None,
+            length=next(length for length in _LENGTHS if self.limit <= length),
+            broad=_BROAD,
+        )
 
-    @cached_property
-    def others(self) -> list[Keyword]:
-        return [keyword for keyword in self.keywords if keyword is not self.driver]
+    @property
+    def values(self) -> dict[str, Any]:
+        """The parameters of the statement of this form."""
+        values: dict[str, Any] = {"client_id": self.client_id, "limit": self.limit}
+        for place, keyword in enumerate(self._in_order):
+            for number, meaning in enumerate(keyword.meanings):
+                term = meaning.number if isinstance(meaning, ReferenceNumberIs) else meaning.term
+                values[f"term_{place}_{number}"] = term
+                values[f"end_{place}_{number}"] = term + _LAST_CHARACTER
+        if self.ordered_on is not None:
+            start = datetime.combine(self.ordered_on, time(), UTC)
+            values |= {"day": start, "next_day": start + timedelta(days=1)}
+        if self.after is not None:
+            values |= {"after_time": self.after.ordered_at, "after_id": self.after.purchase_id}
+        return values
+
+    @property
+    def _in_order(self) -> list[Keyword]:
+        """Those that find few purchases first."""
+        return sorted(self.keywords, key=lambda keyword: -keyword.selectivity)
 
 
 async def search_purchases(work: Work, query: SearchPurchases) -> PurchasePage:
@@ -81,8 +149,7 @@ async def search_purchases(work: Work, query: SearchPurchases) -> PurchasePage:
     position = opened(work, query)
     after = Position.read(position) if position is not None else None
     search = Search(work.origin.client_id, keywords, query.ordered_on, after, query.limit + 1)
-    statement = search_statement(search, await _broad_beginnings(work.session, search))
-    found = (await work.session.scalars(statement)).all()
+    found = (await work.session.execute(search_statement(search.form), search.values)).all()
     page = found[: query.limit]
     return PurchasePage(
         rows=tuple(_row(purchase) for purchase in page),
@@ -90,103 +157,117 @@ async def search_purchases(work: Work, query: SearchPurchases) -> PurchasePage:
     )
 
 
-async def _broad_beginnings(session: AsyncSession, search: Search) -> frozenset[Prefix]:
-    """Those beginnings of the driving keyword that so many terms have that the newest purchases are gone through."""
-    beginnings = [meaning for meaning in search.driver.meanings if isinstance(meaning, Prefix)]
-    if search.ordered_on is not None or not beginnings:
-        return frozenset(beginnings)  # A day has few purchases.
-    counted = [select(func.count()).select_from(_terms(search, each).limit(_BROAD).subquery()) for each in beginnings]
-    counts = (await session.execute(select(*(count.scalar_subquery() for count in counted)))).one()
-    return frozenset(each for each, count in zip(beginnings, counts, strict=True) if count >= _BROAD)
-
-
-def search_statement(search: Search, broad: frozenset[Prefix] = frozenset()) -> Select[Purchase]:
-    """At most `limit` purchases behind `after`."""
-    walks = [_walk(search, meaning, newest=meaning in broad).subquery() for meaning in search.driver.meanings]
-    found: Subquery = union(*(select(walk) for walk in walks)).subquery()
+@lru_cache(maxsize=_FORMS)
+def search_statement(form: Form) -> Select[*tuple[Any, ...]]:
+    """At most `limit` rows of a page, behind `after`."""
+    walks = [walk.subquery() for walk in _walks(form)]
+    found = union(*(select(walk) for walk in walks)).subquery()
+    newest = found.c.ordered_at.desc(), found.c.purchase_id.desc()
+    page = select(found).order_by(*newest).limit(bindparam("limit", type_=Integer)).subquery()
+    purchase, billing = _PURCHASE.c, _PURCHASE.c.billing_contact
     return (
-        select(Purchase)
-        .join(found, found.c.purchase_id == Purchase.id)
-        .order_by(Purchase.ordered_at.desc(), Purchase.id.desc())
-        .limit(search.limit)
+        select(
+            *(purchase[name] for name in ("id", "client_id", "reference_number", "client_order_id", "status")),
+            *(purchase[name] for name in ("ordered_at", "paid_at", "card_last4", "currency", "gross", "refunded")),
+            *(_text(billing, name) for name in ("last_name", "company", "email")),
+        )
+        .join_from(page, _PURCHASE, purchase.id == page.c.purchase_id)
+        .order_by(page.c.ordered_at.desc(), page.c.purchase_id.desc())
     )
 
 
-def _walk(search: Search, meaning: Meaning, *, newest: bool) -> Select[datetime, UUID]:
-    purchase_id: ColumnElement[UUID] | InstrumentedAttribute[UUID]
-    ordered_at: ColumnElement[datetime] | InstrumentedAttribute[datetime]
-    where: list[ColumnElement[bool]] = []
-    if isinstance(meaning, ReferenceNumberIs):
-        purchase_id, ordered_at = Purchase.id, Purchase.ordered_at
-        where += [Purchase.reference_number == meaning.number, *of_client(search.client_id)]
-    elif isinstance(meaning, Prefix) and not newest:
-        few = _terms(search, meaning).limit(_BROAD).subquery()
-        purchase_id, ordered_at = few.c.purchase_id, few.c.ordered_at
-    else:
-        purchase_id, ordered_at = SearchKey.purchase_id, SearchKey.ordered_at
-        is_meant = _begins_newest_first(meaning) if isinstance(meaning, Prefix) else _is(SearchKey, meaning)
-        where += [*is_meant, *of_client(search.client_id, SearchKey.client_id)]
-    where += [_matches(purchase_id, keyword) for keyword in search.others]
-    if search.ordered_on is not None:
-        start = datetime.combine(search.ordered_on, time(), UTC)
-        where += [ordered_at >= start, ordered_at < start + timedelta(days=1)]
-    if search.after is not None:
-        where.append(tuple_(ordered_at, purchase_id) < tuple_(search.after.ordered_at, search.after.purchase_id))
+def _walks(form: Form) -> Iterator[Select[datetime, UUID]]:
+    """Each meaning of the driving keyword; the beginning of a word twice, and it goes one of the two ways."""
+    for number, meaning in enumerate(form.driver.meanings):
+        name = f"0_{number}"
+        if isinstance(meaning, ReferenceNumberIs):
+            is_meant = [_PURCHASE.c.reference_number == bindparam(f"term_{name}"), *_of_client(form, _PURCHASE)]
+            yield _walk(form, _PURCHASE.c.id, _PURCHASE.c.ordered_at, is_meant)
+            continue
+        purchase_id, ordered_at = _KEY.c.purchase_id, _KEY.c.ordered_at
+        if not isinstance(meaning, Prefix):
+            yield _walk(form, purchase_id, ordered_at, [*_is(_KEY, meaning, name), *_of_client(form, _KEY)])
+            continue
+        newest = [*_begins_newest_first(meaning, name), *_of_client(form, _KEY)]
+        if form.on_a_day:  # A day has few purchases.
+            yield _walk(form, purchase_id, ordered_at, newest)
+            continue
+        few = _terms(form, meaning, name)
+        count = select(func.count()).select_from(few).correlate(None).scalar_subquery()
+        broad = literal_column(str(form.broad), Integer)
+        yield _walk(form, few.c.purchase_id, few.c.ordered_at, [count < broad])
+        # A plan for any length goes through the newest in order; one for this length might collect and sort them all.
+        yield _walk(form, purchase_id, ordered_at, [count >= broad, *newest]).limit(bindparam("limit", type_=Integer))
+
+
+def _walk(form: Form, purchase_id: Any, ordered_at: Any, where: list[ColumnElement[bool]]) -> Select[datetime, UUID]:
+    where = where + [_matches(purchase_id, place, other) for place, other in enumerate(form.keywords) if place > 0]
+    if form.on_a_day:
+        where += [ordered_at >= bindparam("day"), ordered_at < bindparam("next_day")]
+    if form.goes_on:
+        after = tuple_(bindparam("after_time", type_=DateTime(timezone=True)), bindparam("after_id", type_=Uuid))
+        where.append(tuple_(ordered_at, purchase_id) < after)
     return (
         select(ordered_at.label("ordered_at"), purchase_id.label("purchase_id"))
         .where(*where)
         .distinct()
         .order_by(ordered_at.desc(), purchase_id.desc())
-        .limit(search.limit)
+        .limit(literal_column(str(form.length), Integer))
     )
 
 
-def _terms(search: Search, beginning: Prefix) -> Select[UUID, datetime]:
+def _terms(form: Form, beginning: Prefix, name: str) -> CTE:
     """Who has terms that begin so, in no order; a limit on it keeps the planner from looking for one."""
-    return select(SearchKey.purchase_id, SearchKey.ordered_at).where(
-        *_is(SearchKey, beginning), *of_client(search.client_id, SearchKey.client_id)
-    )
-
-
-def _begins_newest_first(beginning: Prefix) -> tuple[ColumnElement[bool], ...]:
-    """The condition of a beginning in a form that fits only the index by time.
-
-    The kind stands in the statement itself, without which no plan for all values can use an index on some kinds; and
-    the term is hidden from the index by term.
-    """
-    term = SearchKey.term.op("||")("")
     return (
-        SearchKey.kind == literal_column(f"'{beginning.kind.value}'"),
-        term >= beginning.term,
-        term < beginning.term + _LAST_CHARACTER,
+        select(_KEY.c.purchase_id, _KEY.c.ordered_at)
+        .where(*_is(_KEY, beginning, name), *_of_client(form, _KEY))
+        .limit(literal_column(str(form.broad), Integer))
+        .cte(f"few_{name}")
     )
 
 
-def _is(key: Any, meaning: Any, *, of_one: bool = False) -> tuple[ColumnElement[bool], ...]:
+def _text(contact: ColumnElement[Any], name: str) -> ColumnElement[str]:
+    return contact.op("->>", return_type=Text())(literal_column(f"'{name}'")).label(name)
+
+
+def _of_client(form: Form, table: FromClause) -> tuple[ColumnElement[bool], ...]:
+    return () if form.of_all_clients else (table.c.client_id == bindparam("client_id"),)
+
+
+def _begins_newest_first(beginning: Prefix, name: str) -> tuple[ColumnElement[bool], ...]:
+    """The condition of a beginning in a form that fits only the index by time."""
+    return _is(_KEY, beginning, name, hidden=True)
+
+
+def _is(key: FromClause, meaning: Key, name: str, *, hidden: bool = False) -> tuple[ColumnElement[bool], ...]:
     """The condition of a meaning. A prefix is a range, which keeps its index under every plan; LIKE does not.
 
-    `of_one`: it is asked of a purchase that was found already, whose few terms are found by the purchase. The term is
-    hidden from the indexes on terms then: through them, every purchase with such terms would be read again for each.
+    `hidden`: no index on terms is to be used, because the purchase is known already, whose few terms are found by it
+    (through the terms, every purchase that has them would be read again for each), or because the newest come first.
+    The kind stands in the statement itself then, without which no plan for all values can use an index on some kinds.
     """
-    term = key.term.op("||")("") if of_one else key.term
+    term = key.c.term.op("||")(literal_column("''")) if hidden else key.c.term
+    kind = key.c.kind == (literal_column(f"'{meaning.kind.value}'") if hidden else meaning.kind)
     if isinstance(meaning, Prefix):
-        return (key.kind == meaning.kind, term >= meaning.term, term < meaning.term + _LAST_CHARACTER)
-    return (key.kind == meaning.kind, term == meaning.term)
+        return (kind, term >= bindparam(f"term_{name}"), term < bindparam(f"end_{name}"))
+    return (kind, term == bindparam(f"term_{name}"))
 
 
-def _matches(purchase_id: Any, keyword: Keyword) -> ColumnElement[bool]:
-    other = aliased(SearchKey)
-    numbers = [meaning.number for meaning in keyword.meanings if isinstance(meaning, ReferenceNumberIs)]
-    known = [meaning for meaning in keyword.meanings if not isinstance(meaning, ReferenceNumberIs)]
-    keys = [and_(*_is(other, meaning, of_one=True)) for meaning in known]
-    same = aliased(Purchase)
-    conditions = [exists().where(other.purchase_id == purchase_id, or_(*keys))]
-    conditions += [exists().where(same.id == purchase_id, same.reference_number == number) for number in numbers]
-    return or_(*conditions)
+def _matches(purchase_id: Any, place: int, keyword: Keyword) -> ColumnElement[bool]:
+    key, same = _KEY.alias(), _PURCHASE.alias()
+    keys: list[ColumnElement[bool]] = []
+    conditions: list[ColumnElement[bool]] = []
+    for number, meaning in enumerate(keyword.meanings):
+        name = f"{place}_{number}"
+        if isinstance(meaning, ReferenceNumberIs):
+            is_number = same.c.reference_number == bindparam(f"term_{name}")
+            conditions.append(exists().where(same.c.id == purchase_id, is_number))
+        else:
+            keys.append(and_(*_is(key, meaning, name, hidden=True)))
+    return or_(exists().where(key.c.purchase_id == purchase_id, or_(*keys)), *conditions)
 
 
-def _row(purchase: Purchase) -> PurchaseRow:
-    billing = purchase.billing_contact
+def _row(purchase: Row[*tuple[Any, ...]]) -> PurchaseRow:
     return PurchaseRow(
         client_id=purchase.client_id,
         reference_number=purchase.reference_number,
@@ -194,14 +275,14 @@ def _row(purchase: Purchase) -> PurchaseRow:
         status=purchase.status,
         ordered_at=purchase.ordered_at,
         paid_at=purchase.paid_at,
-        last_name=billing.get("last_name"),
-        company=billing.get("company"),
-        email=billing["email"],
+        last_name=purchase.last_name,
+        company=purchase.company,
+        email=purchase.email,
         card_last4=purchase.card_last4,
-        gross=money(purchase, purchase.gross),
-        refunded=money(purchase, purchase.refunded),
+        gross=Money(amount=purchase.gross, currency=purchase.currency),
+        refunded=Money(amount=purchase.refunded, currency=purchase.currency),
     )
 
 
-def _behind(purchase: Purchase) -> bytes:
+def _behind(purchase: Row[*tuple[Any, ...]]) -> bytes:
     return Position(purchase.ordered_at, purchase.id).raw

@@ -5,9 +5,9 @@ Rules: docs/domain.md, "Searching purchases".
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
 from services.purchases.domain import NotAllowed
 from shared.contracts.purchases import Contact
@@ -38,6 +38,11 @@ class Key:
     kind: KeyKind
     term: str
 
+    @property
+    def form(self) -> Self:
+        """What is the same for all terms."""
+        return replace(self, term="")
+
 
 @dataclass(frozen=True)
 class Prefix(Key):
@@ -48,6 +53,11 @@ class Prefix(Key):
 class ReferenceNumberIs:
     number: str
 
+    @property
+    def form(self) -> Self:
+        """What is the same for all numbers."""
+        return replace(self, number="")
+
 
 Meaning = Key | Prefix | ReferenceNumberIs
 
@@ -57,6 +67,11 @@ class Keyword:
     """One keyword with all it may mean."""
 
     meanings: tuple[Meaning, ...]
+
+    @property
+    def form(self) -> "Keyword":
+        """The keyword without its words: what it looks at, whatever it looks for."""
+        return Keyword(tuple(meaning.form for meaning in self.meanings))
 
     @property
     def selectivity(self) -> int:

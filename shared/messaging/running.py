@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from yarl import URL
 
 from shared.asyncapi import asyncapi_document
-from shared.database import create_engine, create_sessions
+from shared.database import create_engine, create_reading_engine, create_sessions
 from shared.health import EventLoopWatch, Health
 from shared.http import create_app
 from shared.logs import logger
@@ -60,6 +60,13 @@ class RunningService(Generic[S]):
             pool_size=settings.database_connections,
         )
         self.sessions: async_sessionmaker[AsyncSession] = create_sessions(self.engine)
+        self.for_queries = max(1, settings.database_connections // 2)
+        self.reading = create_reading_engine(
+            settings.database_url.get_secret_value(),
+            service=service.name,
+            pool_size=self.for_queries,
+            planned_once=service.queries_planned_once,
+        )
         self.database = Breaker("database", self._ask_database, self.metrics)
         self.stopping = asyncio.Event()
         self._failed: asyncio.Future[None] | None = None
@@ -102,6 +109,8 @@ class RunningService(Generic[S]):
             metrics=self.metrics,
             on_unheard_refusal=UnheardRefusals(service.name),
             slots=asyncio.Semaphore(max(1, settings.database_connections - 2)),
+            reading=create_sessions(self.reading),
+            reading_slots=asyncio.Semaphore(self.for_queries),
         )
         self.grouping: GroupCommit | None = None
         if settings.batch > 1:
@@ -233,7 +242,7 @@ class RunningService(Generic[S]):
                 task.cancel()
         await asyncio.wait(self._tasks, timeout=seconds)
         await asyncio.gather(self.publisher.close(), self.answering.close(), return_exceptions=True)
-        await self.engine.dispose()
+        await asyncio.gather(self.engine.dispose(), self.reading.dispose())
         self.tracing.shutdown()
 
     def _http_server(self, health: Health) -> uvicorn.Server:

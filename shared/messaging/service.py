@@ -74,6 +74,8 @@ class Service(Generic[S]):
     lock_records: Callable[[AsyncSession, Sequence[tuple[Message, Origin]]], Awaitable[None]] | None = None
     """Locks every record that these messages are about, in the order of their keys; for messages that share a
     transaction. A service whose messages each lock one record under one key needs none."""
+    queries_planned_once: bool = False
+    """Its queries walk indexes whatever is asked, so PostgreSQL need not plan them for the values of each."""
     package: str = ""
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import stamina
-from sqlalchemy import Table, text
+from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from shared.contracts.message import Data
@@ -61,9 +61,12 @@ class TransactionPerMessage:
     """What is to be written when a message is refused and nobody waits for the reply."""
     slots: asyncio.Semaphore
     """As many messages touch the database at once as there are connections for them."""
+    reading: async_sessionmaker[AsyncSession]
+    """For queries, on connections of their own, which cannot write."""
+    reading_slots: asyncio.Semaphore
 
     async def run(self, request: Request, *, awaited: bool) -> Outcome:
-        async with self.slots:
+        async with self.reading_slots if request.route.kind is QueueKind.QUERIES else self.slots:
             return await self._run(request, awaited=awaited)
 
     async def _run(self, request: Request, *, awaited: bool) -> Outcome:
@@ -81,11 +84,12 @@ class TransactionPerMessage:
         return await self._repeating(lambda: self._note_refusal(request, refused, awaited=awaited))
 
     async def _run_once(self, request: Request) -> Outcome:
+        if request.route.kind is QueueKind.QUERIES:
+            async with self.reading() as session:
+                answer = await self._handle(request, self._work(session, request.origin))
+            return Outcome(Reply.of(answer), "done")
         async with self.sessions() as session, session.begin():
             work = self._work(session, request.origin)
-            if request.route.kind is QueueKind.QUERIES:
-                await session.execute(text("SET TRANSACTION READ ONLY"))
-                return Outcome(Reply.of(await self._handle(request, work)), "done")
             try:
                 await enter(session, self.inbox, request)
             except AlreadyHandled as first:

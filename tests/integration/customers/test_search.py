@@ -79,11 +79,10 @@ async def test_a_cursor_belongs_to_its_search(service: CustomersService) -> None
 async def generic_plan(session: AsyncSession, statement: Any) -> str:
     """How a prepared statement is executed after its first five runs, whatever its values."""
     compiled = statement.compile(dialect=_ASYNCPG, compile_kwargs={"render_postcompile": True})
-    values = [compiled.params[name] for name in compiled.positiontup or ()]
-    literals = ", ".join(str(value) if isinstance(value, int) else f"'{value}'" for value in values)
+    values = ", ".join("NULL" for _ in compiled.positiontup or ())
     connection = await session.connection()
     await connection.exec_driver_sql(f"PREPARE looked_at AS {compiled}")
-    rows = await connection.exec_driver_sql(f"EXPLAIN EXECUTE looked_at({literals})")
+    rows = await connection.exec_driver_sql(f"EXPLAIN EXECUTE looked_at({values})")
     plan = "\n".join(row[0] for row in rows)
     await connection.exec_driver_sql("DEALLOCATE looked_at")
     return plan
@@ -104,7 +103,9 @@ async def test_searches_walk_indexes_under_every_plan(service: CustomersService)
         await session.execute(text("ANALYZE search_key, customer"))
         await session.execute(text("SET LOCAL plan_cache_mode = force_generic_plan"))
         for keywords in ("abc", "abcd, abc", "x@x", "123456789", "@example.com"):
-            plan = await generic_plan(session, search_statement(Search("many", parse_keywords(keywords), None, 26)))
+            plan = await generic_plan(
+                session, search_statement(Search("many", parse_keywords(keywords), None, 26).form)
+            )
             assert "Seq Scan" not in plan, f"{keywords}\n{plan}"
             assert "ix_search_key_client" in plan, f"{keywords}\n{plan}"
         assert "Seq Scan" not in await generic_plan(session, duplicates_statement("many", None, 26))

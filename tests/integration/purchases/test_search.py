@@ -6,12 +6,14 @@ from datetime import date, timedelta
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.purchases import search as searching
 from services.purchases.refunds import request_refund
 from services.purchases.search import Search, search_purchases, search_statement
-from services.purchases.search_terms import Prefix, parse_keywords
+from services.purchases.search_terms import parse_keywords
 from shared.contracts.purchases import PurchaseChanged, PurchasePage, PurchaseRow, SearchPurchases
+from shared.database import create_reading_engine
 from shared.errors import Refused
 from tests.integration.purchases.arranging import (
     ORDERED_AT,
@@ -229,6 +231,14 @@ async def crowd(service: PurchasesService) -> AsyncIterator[None]:
         await session.execute(text("DELETE FROM purchase WHERE client_id LIKE 'crowd-%'"))
 
 
+@pytest.fixture(scope="module")
+async def reading(purchases_database: str) -> AsyncIterator[AsyncEngine]:
+    """The connections on which the service answers queries."""
+    engine = create_reading_engine(purchases_database, service="purchases", pool_size=1, planned_once=True)
+    yield engine
+    await engine.dispose()
+
+
 @pytest.mark.usefixtures("crowd")
 @pytest.mark.parametrize("client_id", ["crowd-1", "*"])
 @pytest.mark.parametrize(
@@ -245,24 +255,27 @@ async def crowd(service: PurchasesService) -> AsyncIterator[None]:
     ],
 )
 async def test_every_search_walks_an_index_under_a_generic_plan_too(
-    service: PurchasesService, keywords: str, client_id: str, breadth: bool
+    service: PurchasesService, reading: AsyncEngine, keywords: str, client_id: str, breadth: bool
 ) -> None:
     wanted = Search(client_id, parse_keywords(keywords), None, None, 26)
-    beginnings = frozenset(meaning for meaning in wanted.driver.meanings if isinstance(meaning, Prefix))
-    statement = search_statement(wanted, beginnings if breadth else frozenset())
+    statement = search_statement(wanted.form)
     dialect = service.sessions.kw["bind"].dialect
     compiled = statement.compile(dialect=dialect)
+    async with reading.connect() as connection:
+        await connection.exec_driver_sql(f"PREPARE walk AS {compiled}")
+        given = compiled.construct_params(wanted.values)
+        values = ", ".join(f"'{given[name]}'" for name in compiled.positiontup or ())
+        generic = (await connection.exec_driver_sql(f"EXPLAIN ANALYZE EXECUTE walk ({values})")).scalars().all()
+        await connection.exec_driver_sql("DEALLOCATE walk")
     async with service.sessions() as session:
         connection = await session.connection()
-        await connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_generic_plan")
-        await connection.exec_driver_sql(f"PREPARE walk AS {compiled}")
-        values = ", ".join("NULL" for _ in compiled.positiontup or ())
-        generic = (await connection.exec_driver_sql(f"EXPLAIN EXECUTE walk ({values})")).scalars().all()
-        await connection.exec_driver_sql("DEALLOCATE walk")
-        literal = statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+        literal = statement.params(wanted.values).compile(dialect=dialect, compile_kwargs={"literal_binds": True})
         custom = (await connection.exec_driver_sql(f"EXPLAIN {literal}".replace("%%", "%"))).scalars().all()
-    for plan in ("\n".join(generic), "\n".join(custom)):
+    # Where one term is broad already, no index is worth its while to find one; that is not so with the real limit.
+    for plan in ("\n".join(generic), *(() if breadth else ("\n".join(custom),))):
         assert "Seq Scan" not in plan, plan
         assert re.search("ix_search_key_(client|all_clients)|uq_purchase_reference_number", plan), plan
     if keywords in ("name77", "name7"):
-        assert ("ix_search_key_newest" in "\n".join(generic)) == breadth
+        newest = "Index Only Scan Backward using ix_search_key_newest"
+        walked = [line for line in generic if newest in line and "never executed" not in line]
+        assert bool(walked) == breadth, "\n".join(generic)
