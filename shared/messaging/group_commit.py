@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Table, bindparam, delete, select, text, tuple_, update
+from sqlalchemy import Table, Update, bindparam, delete, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.expression import TextualSelect
@@ -75,6 +75,7 @@ class GroupCommit:
         self._lock_records = lock_records
         self._largest = largest
         self._entering = _entering(single.inbox)
+        self._replying = _replying(single.inbox)
         self._waiting: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
 
@@ -190,7 +191,7 @@ class GroupCommit:
         request = waiting.request
         work = Work(self._single.service, session, self._single.outbox, request.origin)
         # Commands refuse all the time, so what they wrote themselves must be told apart from what was there.
-        writes.begin(exactly=request.route.kind is QueueKind.COMMANDS)
+        await writes.begin(exactly=request.route.kind is QueueKind.COMMANDS)
         try:
             result = await request.route.handler(request.message, work)
         except Refused as refusal:
@@ -218,12 +219,7 @@ class GroupCommit:
         ]
         if replies:
             connection = await session.connection()
-            await connection.execute(
-                update(inbox)
-                .where(inbox.c.message_id == bindparam("id"), inbox.c.handler == bindparam("name"))
-                .values(reply_type=bindparam("kind"), reply=bindparam("content")),
-                replies,
-            )
+            await connection.execute(self._replying, replies)
         if unfinished:
             keys = tuple_(inbox.c.message_id, inbox.c.handler)
             await session.execute(delete(inbox).where(keys.in_(unfinished)))
@@ -260,6 +256,14 @@ def _entering(inbox: Table) -> TextualSelect:
         )
         .bindparams(*(bindparam(column.name, type_=ARRAY(column.type)) for column in columns))
         .columns(inbox.c.message_id, inbox.c.handler)
+    )
+
+
+def _replying(inbox: Table) -> Update:
+    return (
+        update(inbox)
+        .where(inbox.c.message_id == bindparam("id"), inbox.c.handler == bindparam("name"))
+        .values(reply_type=bindparam("kind"), reply=bindparam("content"))
     )
 
 

@@ -49,6 +49,7 @@ class Relay:
         self._user = user
         self._engine = engine
         self._outbox = outbox
+        self._oldest = select(outbox).where(outbox.c.set_aside_at.is_(None)).order_by(outbox.c.id).limit(BATCH)
         self._publisher = publisher
         self._database = database
         self._metrics = metrics
@@ -121,9 +122,7 @@ class Relay:
 
     async def _send_batch(self, connection: AsyncConnection) -> tuple[int, int]:
         """Send the oldest rows; returns how many went out and how many did not."""
-        waiting = self._outbox.c.set_aside_at.is_(None)
-        statement = select(self._outbox).where(waiting).order_by(self._outbox.c.id).limit(BATCH)
-        rows = (await connection.execute(statement)).all()
+        rows = (await connection.execute(self._oldest)).all()
         sent: list[OutboxRow] = []
         failed: dict[int, Exception] = {}
         stuck: set[str] = set()

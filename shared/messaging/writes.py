@@ -2,7 +2,9 @@
 
 import copy
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -11,6 +13,9 @@ from sqlalchemy.orm.attributes import instance_state
 
 _Pending = Mapping[InstanceState[Any], tuple[str, Mapping[str, Any]]]
 _NOTHING: Final[_Pending] = {}
+MANY: Final = 100
+"""More records than this are written before the next command: to look at them again each time would cost more."""
+_UNCHANGING: Final = frozenset({bool, bytes, datetime, int, str, UUID, type(None)})
 
 
 class Writes:
@@ -21,6 +26,7 @@ class Writes:
     """
 
     def __init__(self, session: AsyncSession) -> None:
+        self._flush = session.flush
         self._session = session.sync_session
         self._before: _Pending | None = None
         self._wrote = False
@@ -28,10 +34,12 @@ class Writes:
         event.listen(self._session, "after_flush", self._flushed)
         event.listen(self._session, "do_orm_execute", self._executed)
 
-    def begin(self, *, exactly: bool) -> None:
+    async def begin(self, *, exactly: bool) -> None:
         """A use case begins. Unless `exactly`, what others left waiting counts as its own, which costs nothing now."""
         self._before = self._pending() if exactly else None
         self._wrote = False
+        if self._before and len(self._before) > MANY:
+            await self._flush()
 
     def found(self) -> bool:
         """Whether the use case has written, or changed what is still to be written."""
@@ -51,15 +59,20 @@ class Writes:
         """Every record that waits: what is to become of it, and its changed values as they are now."""
         session = self._session
         return {
-            state: (fate, {name: _as_now(state.dict.get(name)) for name in state.committed_state})
+            state: (fate, _changed_values(state))
             for fate, records in (("new", session.new), ("changed", session.dirty), ("deleted", session.deleted))
             for record in records
             for state in (instance_state(record),)
         }
 
 
-def _as_now(value: Any) -> Any:
-    """The value, safe from changes in its place."""
+def _changed_values(state: InstanceState[Any]) -> Mapping[str, Any]:
+    """Those that can change in their place as copies. This runs for every waiting record at every command."""
+    get = state.dict.get
+    return {name: value if type(value := get(name)) in _UNCHANGING else _copy(value) for name in state.committed_state}
+
+
+def _copy(value: Any) -> Any:
     if type(value) is dict:
         return copy.deepcopy(value)
     return list(value) if isinstance(value, list) else value

@@ -23,6 +23,7 @@ from services.purchases.refunds import request_refund
 from shared.contracts.purchases import PurchaseChanged, PurchaseRecorded, RequestRefund
 from shared.database import create_engine, create_sessions
 from shared.errors import Refused
+from shared.messaging import writes
 from shared.messaging.admission import Request
 from shared.messaging.group_commit import GroupCommit
 from shared.messaging.handlers import Route
@@ -100,6 +101,8 @@ async def group(engine: AsyncEngine) -> AsyncIterator[Group]:
         metrics=Metrics(f"group{uuid4().hex[:6]}"),
         on_unheard_refusal=UnheardRefusals("purchases"),
         slots=asyncio.Semaphore(4),
+        reading=sessions,
+        reading_slots=asyncio.Semaphore(4),
     )
     committing = GroupCommit(single, lock_records=lock_purchases, largest=50)
     serving = asyncio.create_task(committing.serve())
@@ -272,7 +275,11 @@ async def test_a_command_that_only_reads_before_it_refuses_disturbs_nobody(group
     assert (await group.read(purchase)).customer_reference == "marked"
 
 
-async def test_changes_of_several_commands_go_out_together(group: Group) -> None:
+@pytest.mark.parametrize(("many", "updates"), [(writes.MANY, 1), (2, 2)], ids=["few", "too many to look at"])
+async def test_changes_of_several_commands_go_out_together(
+    group: Group, monkeypatch: pytest.MonkeyPatch, many: int, updates: int
+) -> None:
+    monkeypatch.setattr(writes, "MANY", many)
     purchases = [await group.recorded() for _ in range(5)]
 
     async def change(command: RequestRefund, work: Work) -> PurchaseChanged:
@@ -289,7 +296,7 @@ async def test_changes_of_several_commands_go_out_together(group: Group) -> None
         codes = await group.together((look, purchases[0]), *wishes, (look, purchases[0]))
     assert codes == ["refused", *[None] * 5, "refused"]
     assert group.transactions == 1
-    assert sum(text.startswith("UPDATE purchase ") for text in noted) == 1
+    assert sum(text.startswith("UPDATE purchase ") for text in noted) == updates
     assert {(await group.read(purchase)).customer_reference for purchase in purchases} == {"together"}
 
 
