@@ -35,7 +35,6 @@ _INSERT: Final = insert(Refund.__table__).on_conflict_do_nothing().returning(Ref
 _INSERT_LINES: Final = insert_rows(Line.__table__)
 
 
-
 async def request_refund(work: Work, command: RequestRefund) -> RefundAccepted:
     """Promise money to the customer; it moves later, under the refund's id. The message id becomes that id.
 
