@@ -201,9 +201,9 @@ class GroupCommit:
                 return refusal
             if not waiting.awaited:
                 await self._single.on_unheard_refusal(work, request, refusal)
-            return _Handled(work, Outcome(Reply.of(refusal.problem()), "refused", work.to_wake(), refusal.code))
+            return _Handled(work, Outcome(Reply.of(refusal.problem()), "refused", frozenset(work.woken), refusal.code))
         reply = Reply.of(result) if result is not None else None
-        return _Handled(work, Outcome(reply, "done", work.to_wake()))
+        return _Handled(work, Outcome(reply, "done", frozenset(work.woken)))
 
     async def _write(self, session: AsyncSession, handled: dict[_Key, _Handled], unfinished: list[_Key]) -> None:
         """The changes, then all outbox rows at once, then all replies at once."""

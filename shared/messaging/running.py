@@ -180,7 +180,6 @@ class RunningService(Generic[S]):
         outbox = self.service.tables.outbox
         async with open_work(self.sessions, service=self.service.name, outbox=outbox, origin=origin) as work:
             yield work
-        self.relay.wake()
         self.committed(work.woken)
 
     def wake(self, name: str) -> None:

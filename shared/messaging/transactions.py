@@ -96,13 +96,12 @@ class TransactionPerMessage:
                 return self._repeated(request, first)
             result = await request.route.handler(request.message, work)
             reply = Reply.of(result) if result is not None else None
-            told = work.to_wake()
             await work.complete()
             if reply is not None:
                 await note_reply(session, self.inbox, request, reply)
             failpoint("before_commit")
         failpoint("after_commit")
-        return Outcome(reply, "done", told)
+        return Outcome(reply, "done", frozenset(work.woken))
 
     async def _note_refusal(self, request: Request, refusal: Refused, *, awaited: bool) -> Outcome:
         """A refusal is stored like a success. The work that was refused has been rolled back whole."""
@@ -116,8 +115,8 @@ class TransactionPerMessage:
             if not awaited:
                 work = self._work(session, request.origin)
                 await self.on_unheard_refusal(work, request, refusal)
-                told = work.to_wake()
                 await work.complete()
+                told = frozenset(work.woken)
         return Outcome(reply, "refused", told, refusal.code)
 
     def _repeated(self, request: Request, first: AlreadyHandled) -> Outcome:

@@ -31,16 +31,13 @@ class Work:
     outbox: Table
     origin: Origin
     woken: set[str] = field(default_factory=set)
+    """Who has something to do once this is committed: jobs by name, and the relay."""
     waiting: list[dict[str, Any]] = field(default_factory=list)
     """Messages to be written to the outbox, all at once, at the end of the work."""
 
     def wake(self, job: str) -> None:
         """Let a job of this service look for work as soon as this piece of work is committed."""
         self.woken.add(job)
-
-    def to_wake(self) -> frozenset[str]:
-        """Who is to be woken once this is committed: jobs, and the relay if anything waits to be sent."""
-        return frozenset(self.woken | {RELAY}) if self.waiting else frozenset(self.woken)
 
     async def publish(self, event: Event, *, record: UUID | str | None = None, subject: str | None = None) -> UUID:
         """Tell every listener that something happened. Events of the same `record` leave in the order written."""
@@ -60,6 +57,7 @@ class Work:
     def _add(
         self, exchange: str, key: str, message: Message, *, record: UUID | str | None, subject: str | None
     ) -> UUID:
+        self.woken.add(RELAY)
         message_id = new_id()
         headers: dict[str, str] = {"client-id": self.origin.client_id, "actor": self.origin.actor}
         if self.origin.message_id is not None:

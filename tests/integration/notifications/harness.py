@@ -20,7 +20,7 @@ from services.notifications.settings import Settings
 from shared.contracts.notifications import EmailState
 from shared.database import create_engine, create_sessions
 from shared.messaging.origin import Origin, new_id
-from shared.messaging.work import Work, open_work
+from shared.messaging.work import RELAY, Work, open_work
 from tests.unit.notifications.samples import contact, payment_recorded
 
 SENDER = Sender("Northwind Software", "service@example.com", "mail.example.com")
@@ -64,7 +64,7 @@ class Notifications:
         outbox = NotificationsTables.outbox
         async with open_work(self.sessions, service="notifications", outbox=outbox, origin=origin) as work:
             yield work
-        self.woken.extend(work.woken)
+        self.woken.extend(work.woken - {RELAY})
 
     def wake(self, name: str) -> None:
         self.woken.append(name)

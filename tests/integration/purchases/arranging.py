@@ -29,7 +29,7 @@ from shared.contracts.purchases import (
 )
 from shared.contracts.values import Money
 from shared.messaging.origin import Origin, new_id
-from shared.messaging.work import Work, open_work
+from shared.messaging.work import RELAY, Work, open_work
 
 ORDERED_AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -52,7 +52,7 @@ class PurchasesService:
         outbox = PurchasesTables.outbox
         async with open_work(self.sessions, service="purchases", outbox=outbox, origin=origin) as work:
             yield work
-        self.woken |= work.woken
+        self.woken |= work.woken - {RELAY}
 
     def wake(self, name: str) -> None:
         self.woken.add(name)

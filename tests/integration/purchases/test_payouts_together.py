@@ -235,7 +235,7 @@ class Looping(PurchasesService):
             if self.outages and work.waiting:
                 self.outages -= 1
                 raise ConnectionError
-        if work.woken:
+        if JOB in work.woken:
             self.wake(JOB)
 
     async def is_completed(self, by: Origin) -> bool:
