@@ -15,6 +15,7 @@ from services.purchases.models import HistoryEntry, Purchase, PurchasesTables, R
 from shared.contracts.customers import CustomerAnonymized
 from shared.contracts.personal import REMOVED, anonymized
 from shared.contracts.purchases import ContactRole
+from shared.messaging.at_the_end import store_now
 from shared.messaging.erasing import erase_from_outbox
 from shared.messaging.work import Work
 
@@ -52,6 +53,7 @@ async def anonymize_purchases(work: Work, event: CustomerAnonymized) -> None:
 
 
 async def _anonymize_history(work: Work, purchase_ids: Iterable[UUID]) -> None:
+    await store_now(work.session)
     entries = await work.session.scalars(select(HistoryEntry).where(HistoryEntry.purchase_id.in_(purchase_ids)))
     for entry in entries:
         entry.facts = anonymized_facts(entry.facts)

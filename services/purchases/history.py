@@ -1,19 +1,17 @@
 """What happened to a purchase, written in the same transaction as the change it tells of."""
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
-
-from sqlalchemy import insert
 
 from services.purchases.models import Facts, HistoryEntry, Purchase
 from shared.contracts.purchases import HistoryEntryAdded
+from shared.messaging.at_the_end import store_at_the_end
 from shared.messaging.origin import new_id
 from shared.messaging.work import Work
 
 Entry = dict[str, Any]
 """An entry that has been told of and is still to be written."""
-_INSERT: Final = insert(HistoryEntry.__table__)
 
 
 async def note(
@@ -27,12 +25,12 @@ async def note(
     is_anonymized: bool = False,
 ) -> None:
     """Write an automatic entry and tell of it. The purchase's version stays: nothing that decides has changed."""
-    await write(work, await _tell(work, purchase_id, reference_number, subject, facts, at=at, gone=is_anonymized))
+    keep(work, await _tell(work, purchase_id, reference_number, subject, facts, at=at, gone=is_anonymized))
 
 
 async def note_change(work: Work, purchase: Purchase, subject: str, facts: Facts) -> None:
     """Write an automatic entry about a change of the purchase."""
-    await write(work, await tell_of_change(work, purchase, subject, facts))
+    keep(work, await tell_of_change(work, purchase, subject, facts))
 
 
 async def tell_of_change(work: Work, purchase: Purchase, subject: str, facts: Facts) -> Entry:
@@ -41,9 +39,9 @@ async def tell_of_change(work: Work, purchase: Purchase, subject: str, facts: Fa
     return await _tell(work, purchase.id, purchase.reference_number, subject, facts, at=None, gone=gone)
 
 
-async def write(work: Work, *entries: Entry) -> None:
-    """Store entries that have been told of."""
-    await work.session.execute(_INSERT, entries)
+def keep(work: Work, *entries: Entry) -> None:
+    """Have entries stored that have been told of. Nothing in the same transaction reads them."""
+    store_at_the_end(work.session, HistoryEntry.__table__, *entries)
 
 
 async def _tell(

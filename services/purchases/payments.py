@@ -41,7 +41,7 @@ async def record_payment(work: Work, command: RecordPayment) -> PaymentBooked:
     await changed(work, purchase, status)
     lines = receipt_lines(purchase, ((item.product_name, item.quantity, item.gross) for item in purchase.items))
     payment_id, entry = await add_payment(work, purchase, payment, lines)
-    await history.write(work, entry)
+    history.keep(work, entry)
     return PaymentBooked(**dict(receipt(purchase)), payment_id=payment_id, paid_total=money(purchase, purchase.paid))
 
 

@@ -55,7 +55,7 @@ async def record_purchase(work: Work, command: RecordPurchase) -> PurchaseChange
         lines = receipt_lines(purchase, ((item["product_name"], item["quantity"], item["gross"]) for item in items))
         _, entry = await add_payment(work, purchase, command.payment, lines)
         entries.append(entry)
-    await history.write(work, *entries)
+    history.keep(work, *entries)
     return receipt(purchase)
 
 

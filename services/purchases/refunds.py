@@ -5,7 +5,6 @@ The whole way is in docs/domain.md, "Refunds". Money moves in `jobs.py`, never h
 
 from typing import Final
 
-from sqlalchemy import insert as insert_rows
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
@@ -28,11 +27,11 @@ from shared.contracts.purchases import (
     RequestRefund,
 )
 from shared.errors import Refused
+from shared.messaging.at_the_end import store_at_the_end
 from shared.messaging.work import Work
 
 JOB: Final = "refunds"
 _INSERT: Final = insert(Refund.__table__).on_conflict_do_nothing().returning(Refund.__table__.c.id)
-_INSERT_LINES: Final = insert_rows(Line.__table__)
 
 
 async def request_refund(work: Work, command: RequestRefund) -> RefundAccepted:
@@ -55,7 +54,7 @@ async def request_refund(work: Work, command: RequestRefund) -> RefundAccepted:
             left=purchase.paid - purchase.refunded,
         )
     refund = await _insert(work, purchase, command, plan)
-    await _promise(work, purchase, refund, plan)
+    _promise(work, purchase, refund, plan)
     await changed(work, purchase, purchase.status)
     await _tell_of_promise(work, purchase, refund)
     work.wake(JOB)
@@ -130,7 +129,9 @@ async def _insert(work: Work, purchase: Purchase, command: RequestRefund, plan: 
         "traceparent": work.origin.traceparent,
         "reason_given": None if purchase.anonymized_at else work.origin.reason,
     }
-    if await work.session.scalar(_INSERT, row) is None:
+    with work.session.no_autoflush:  # What others of the batch have changed is written together with this.
+        inserted = await work.session.scalar(_INSERT, row)
+    if inserted is None:
         raise await _taken(work, command)
     return Refund(**row)
 
@@ -159,11 +160,12 @@ async def _taken(work: Work, command: RequestRefund) -> Refused:
     )
 
 
-async def _promise(work: Work, purchase: Purchase, refund: Refund, plan: RefundPlan) -> None:
+def _promise(work: Work, purchase: Purchase, refund: Refund, plan: RefundPlan) -> None:
     """Count the money as refunded at once, so that nobody can promise it a second time."""
-    await work.session.execute(
-        _INSERT_LINES,
-        [
+    store_at_the_end(
+        work.session,
+        Line.__table__,
+        *(
             {
                 "refund_id": refund.id,
                 "purchase_id": purchase.id,
@@ -173,7 +175,7 @@ async def _promise(work: Work, purchase: Purchase, refund: Refund, plan: RefundP
                 "tax": line.tax,
             }
             for line in plan.lines
-        ],
+        ),
     )
     purchase.refunded += plan.amount
     items = {item.running_number: item for item in purchase.items}

@@ -198,7 +198,7 @@ async def _write(work: Work, held: Sequence[_Held], entries: Sequence[history.En
             flag_modified(one.purchase, name)
     await work.session.flush()
     if entries:
-        await history.write(work, *entries)
+        history.keep(work, *entries)
 
 
 async def _complete(work: Work, held: _Held, outcome: PaidOut) -> history.Entry:

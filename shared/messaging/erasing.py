@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.contracts.personal import REMOVED, anonymized
+from shared.messaging.at_the_end import store_now
 
 _STORING: Final = text("SELECT pg_advisory_xact_lock_shared(hashtextextended(:key, 0))")
 _REMOVING: Final = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
@@ -21,6 +22,7 @@ async def erase_from_outbox(
 
     Replies in the inbox need nothing: what commands answer holds no personal data, which a contract test proves.
     """
+    await store_now(session)
     about = outbox.c.headers["cloudEvents_subject"].astext
     statement = (
         select(outbox.c.id, outbox.c.body)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Table, Update, bindparam, delete, select, text, tuple_, update
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.expression import TextualSelect
 
@@ -20,6 +20,7 @@ from shared.contracts.message import Message
 from shared.errors import MissingPrerequisite, Refused
 from shared.failpoints import failpoint
 from shared.messaging.admission import Request
+from shared.messaging.at_the_end import store_now
 from shared.messaging.failures import is_collision, is_outage
 from shared.messaging.inbox import different_message
 from shared.messaging.names import QueueKind
@@ -195,7 +196,7 @@ class GroupCommit:
         try:
             result = await request.route.handler(request.message, work)
         except Refused as refusal:
-            if writes.found() or work.waiting:
+            if writes.found():
                 raise _WroteBeforeRefusing from refusal
             if isinstance(refusal, MissingPrerequisite):
                 return refusal
@@ -208,9 +209,7 @@ class GroupCommit:
     async def _write(self, session: AsyncSession, handled: dict[_Key, _Handled], unfinished: list[_Key]) -> None:
         """The changes, then all outbox rows at once, then all replies at once."""
         await session.flush()
-        rows = [row for each in handled.values() for row in each.work.waiting]
-        if rows:
-            await session.execute(insert(self._single.outbox), rows)
+        await store_now(session)
         inbox = self._inbox
         replies: list[dict[str, Any]] = [
             {"id": key[0], "name": key[1], "kind": reply.content_type, "content": reply.body}

@@ -4,14 +4,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Table, insert
+from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from shared.contracts.message import Command, Event, Message
 from shared.messaging import names
+from shared.messaging.at_the_end import store_at_the_end, store_now
 from shared.messaging.origin import Origin, new_id
 
 RELAY: Final = "relay"
@@ -32,8 +33,6 @@ class Work:
     origin: Origin
     woken: set[str] = field(default_factory=set)
     """Who has something to do once this is committed: jobs by name, and the relay."""
-    waiting: list[dict[str, Any]] = field(default_factory=list)
-    """Messages to be written to the outbox, all at once, at the end of the work."""
 
     def wake(self, job: str) -> None:
         """Let a job of this service look for work as soon as this piece of work is committed."""
@@ -50,9 +49,7 @@ class Work:
     async def complete(self) -> None:
         """Write what was done and what is to be sent; whoever opened the work calls it before the commit."""
         await self.session.flush()
-        if self.waiting:
-            await self.session.execute(insert(self.outbox), self.waiting)
-            self.waiting.clear()
+        await store_now(self.session)
 
     def _add(
         self, exchange: str, key: str, message: Message, *, record: UUID | str | None, subject: str | None
@@ -68,7 +65,9 @@ class Work:
             headers["traceparent"] = self.origin.traceparent
         if exchange == names.EVENTS:
             headers |= cloud_event(self.service, key, message_id, subject or (str(record) if record else None))
-        self.waiting.append(
+        store_at_the_end(
+            self.session,
+            self.outbox,
             {
                 "message_id": message_id,
                 "exchange": exchange,
@@ -77,7 +76,7 @@ class Work:
                 "correlation_id": self.origin.correlation_id,
                 "headers": headers,
                 "body": message.model_dump_json(exclude_none=True).encode(),
-            }
+            },
         )
         return message_id
 

@@ -11,6 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstanceState, ORMExecuteState
 from sqlalchemy.orm.attributes import instance_state
 
+from shared.messaging.at_the_end import waiting_rows
+
 _Pending = Mapping[InstanceState[Any], tuple[str, Mapping[str, Any]]]
 _NOTHING: Final[_Pending] = {}
 MANY: Final = 100
@@ -26,10 +28,11 @@ class Writes:
     """
 
     def __init__(self, session: AsyncSession) -> None:
-        self._flush = session.flush
+        self._async_session = session
         self._session = session.sync_session
         self._before: _Pending | None = None
         self._wrote = False
+        self._rows_before = 0
         event.listen(self._session, "before_flush", self._flushing)
         event.listen(self._session, "after_flush", self._flushed)
         event.listen(self._session, "do_orm_execute", self._executed)
@@ -38,12 +41,14 @@ class Writes:
         """A use case begins. Unless `exactly`, what others left waiting counts as its own, which costs nothing now."""
         self._before = self._pending() if exactly else None
         self._wrote = False
+        self._rows_before = waiting_rows(self._async_session)
         if self._before and len(self._before) > MANY:
-            await self._flush()
+            await self._async_session.flush()
 
     def found(self) -> bool:
         """Whether the use case has written, or changed what is still to be written."""
-        return self._wrote or self._pending() != (self._before or _NOTHING)
+        more_rows = waiting_rows(self._async_session) > self._rows_before
+        return self._wrote or more_rows or self._pending() != (self._before or _NOTHING)
 
     def _flushing(self, *_: object) -> None:
         self._wrote = self.found()

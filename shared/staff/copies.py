@@ -11,6 +11,7 @@ from shared.contracts.directory import PLATFORM, ClientChanged, ClientSettings, 
 from shared.messaging.handlers import Handlers
 from shared.messaging.work import Work
 
+_KNOWN: Final = "aftersale.client_settings"
 STAFF_CHANGED: Final = "staff changed"
 """What a piece of work wakes when it changed the copy of a user: this process asks the database again."""
 
@@ -45,8 +46,12 @@ async def save_client(work: Work, table: Table, event: ClientChanged) -> None:
 
 
 async def settings_of(session: AsyncSession, table: Table, client_id: str) -> ClientSettings | None:
-    """The settings of a client as known here; None for one that was never configured."""
-    found = await session.scalar(_settings(table), {"client": client_id})
+    """The settings of a client as known here; None for one that was never configured. A transaction reads them once."""
+    known: dict[str, Any] = session.info.setdefault(_KNOWN, {})
+    if client_id not in known:
+        with session.no_autoflush:
+            known[client_id] = await session.scalar(_settings(table), {"client": client_id})
+    found = known[client_id]
     return ClientSettings.model_validate(found, strict=False, extra="ignore") if found is not None else None
 
 
@@ -64,6 +69,7 @@ async def is_platform_staff(work: Work, table: Table) -> bool:
 
 
 async def _save(session: AsyncSession, table: Table, key: str, values: dict[str, Any]) -> None:
+    session.info.pop(_KNOWN, None)
     given = insert(table).values(values)
     changed = {name: given.excluded[name] for name in values if name != key} | {"copied_at": func.now()}
     await session.execute(

@@ -15,11 +15,14 @@ import pytest
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
+from services.purchases import history
+from services.purchases.anonymizing import anonymize_purchases
 from services.purchases.locking import lock_purchases
 from services.purchases.models import HistoryEntry, ManualPayout, Purchase, PurchasesTables
 from services.purchases.purchases import lock_purchase
 from services.purchases.recording import record_purchase
 from services.purchases.refunds import request_refund
+from shared.contracts.customers import CustomerAnonymized
 from shared.contracts.purchases import PurchaseChanged, PurchaseRecorded, RequestRefund
 from shared.database import create_engine, create_sessions
 from shared.errors import Refused
@@ -211,7 +214,17 @@ async def write_past_the_session(command: RequestRefund, work: Work) -> None:
 
 
 async def tell(command: RequestRefund, work: Work) -> None:
-    await work.publish(PurchaseRecorded.model_validate_json(json.dumps(sample(PurchaseRecorded))), record="refused")
+    await work.publish(_news("refused"), record="refused")
+
+
+def _news(last_name: str) -> PurchaseRecorded:
+    event = PurchaseRecorded.model_validate_json(json.dumps(sample(PurchaseRecorded)))
+    contact = event.billing_contact.model_copy(update={"last_name": last_name})
+    return event.model_copy(update={"billing_contact": contact})
+
+
+async def keep_for_the_end(command: RequestRefund, work: Work) -> None:
+    await history.note_change(work, await _purchase(work, command), "refused", {})
 
 
 @pytest.mark.parametrize(
@@ -230,6 +243,7 @@ async def tell(command: RequestRefund, work: Work) -> None:
         read_and_change,
         write_past_the_session,
         tell,
+        keep_for_the_end,
     ],
 )
 async def test_a_command_that_writes_and_then_refuses_leaves_nothing(
@@ -315,6 +329,49 @@ async def test_of_three_total_refunds_in_one_batch_one_is_accepted(group: Group)
     assert sum("FROM purchase_item " in text for text in noted) == 1
     after = await group.read(purchase)
     assert after.refunded == after.paid
+
+
+async def test_refunds_of_a_batch_share_the_statements_that_nobody_reads(group: Group) -> None:
+    purchases = [await group.recorded() for _ in range(5)]
+
+    async def ask(command: RequestRefund, work: Work) -> PurchaseChanged:
+        return await request_refund(work, command)
+
+    with noted_statements(group.sessions) as noted:
+        assert await group.together(*((ask, purchase) for purchase in purchases)) == [None] * 5
+    written = ("UPDATE purchase ", "UPDATE purchase_item ", "INSERT INTO refund_line ", "INSERT INTO history_entry ")
+    assert {begin: sum(text.startswith(begin) for text in noted) for begin in written} == dict.fromkeys(written, 1)
+    async with group.sessions() as session:
+        for purchase in purchases:
+            of_this = select(HistoryEntry.subject).where(HistoryEntry.purchase_id == purchase.purchase_id)
+            assert "refund.requested" in (await session.scalars(of_this)).all()
+
+
+async def test_what_waits_to_be_stored_is_anonymized_too(group: Group) -> None:
+    """The mail's subject and the message about it were to be stored at the end of the batch."""
+    purchase = await group.recorded()
+
+    async def write_about(command: RequestRefund, work: Work) -> PurchaseChanged:
+        found = await _purchase(work, command)
+        await history.note_change(work, found, "email.sent", {"email_subject": "Dear canary"})
+        await work.publish(_news("canary"), record=found.id)
+        return _done(found)
+
+    async def anonymize(command: RequestRefund, work: Work) -> PurchaseChanged:
+        numbers = (purchase.reference_number,)
+        event = CustomerAnonymized.model_validate_json(json.dumps(sample(CustomerAnonymized)))
+        await anonymize_purchases(work, event.model_copy(update={"reference_numbers": numbers}))
+        return _done(await _purchase(work, command))
+
+    assert await group.together((write_about, purchase), (anonymize, purchase)) == [None, None]
+    assert group.transactions == 1
+    outbox = PurchasesTables.outbox
+    async with group.sessions() as session:
+        entries = select(HistoryEntry.facts).where(HistoryEntry.purchase_id == purchase.purchase_id)
+        bodies = select(outbox.c.body).where(outbox.c.record == str(purchase.purchase_id))
+        kept = [*map(str, (await session.scalars(entries)).all()), *map(str, (await session.scalars(bodies)).all())]
+    assert len(kept) > 3
+    assert not [text for text in kept if "canary" in text]
 
 
 @pytest.mark.parametrize("together", [1, 2], ids=["alone", "together"])

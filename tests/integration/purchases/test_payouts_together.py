@@ -17,6 +17,7 @@ from services.purchases.providers import ManualProvider
 from services.purchases.refunds import JOB
 from services.purchases.settling import TakenRefund, settle, take_due
 from shared.contracts.purchases import PurchaseChanged, PurchaseStatus, PurchaseStatusChanged, RefundState
+from shared.messaging.at_the_end import waiting_rows
 from shared.messaging.breaker import Breaker
 from shared.messaging.jobs import JobLoop
 from shared.messaging.origin import Origin, new_id
@@ -74,7 +75,7 @@ async def test_any_number_of_refunds_is_booked_and_the_next_taken_in_the_same_st
                 assert await settle(work, outcomes) == count
                 assert len(await take_due(work, 50, LEASE)) == 2
         asked.append([text.split()[0] for text in noted])
-    assert asked == [["SELECT", "UPDATE", "UPDATE", "INSERT", "WITH", "INSERT"]] * 2
+    assert asked == [["SELECT", "UPDATE", "UPDATE", "WITH", "INSERT", "INSERT"]] * 2
 
 
 async def test_a_payout_is_taken_paid_and_booked_in_few_statements(service: PurchasesService) -> None:
@@ -232,7 +233,7 @@ class Looping(PurchasesService):
     async def work(self, origin: Origin) -> AsyncIterator[Work]:
         async with super().work(origin) as work:
             yield work
-            if self.outages and work.waiting:
+            if self.outages and waiting_rows(work.session):
                 self.outages -= 1
                 raise ConnectionError
         if JOB in work.woken:

@@ -45,8 +45,8 @@ async def test_a_paid_order_of_two_products_takes_one_insert_for_each_table(serv
         "INSERT purchase_item",
         "INSERT search_key",
         "INSERT payment",
-        "INSERT history_entry",
         "INSERT outbox",
+        "INSERT history_entry",
     ]
 
 
@@ -81,8 +81,8 @@ async def test_a_payment_reads_no_item_twice(service: PurchasesService) -> None:
         "SELECT purchase_item",
         "UPDATE purchase",
         "INSERT payment",
-        "INSERT history_entry",
         "INSERT outbox",
+        "INSERT history_entry",
     ]
 
 
@@ -99,7 +99,7 @@ async def test_a_mail_takes_one_look_and_one_entry(service: PurchasesService) ->
     with noted_statements(service.sessions) as noted:
         async with service.work(origin()) as work:
             await mails.note_sent(work, sent)
-    assert tables(noted) == ["SELECT purchase", "INSERT history_entry", "INSERT outbox"]
+    assert tables(noted) == ["SELECT purchase", "INSERT outbox", "INSERT history_entry"]
 
 
 @pytest.mark.parametrize("products", [1, 3])
@@ -113,9 +113,9 @@ async def test_a_refund_changes_every_table_once(service: PurchasesService, prod
         "SELECT purchase_item",
         "SELECT client_copy",
         "INSERT refund",
-        "INSERT refund_line",
         "UPDATE purchase",
         "UPDATE purchase_item",
-        "INSERT history_entry",
+        "INSERT refund_line",
         "INSERT outbox",
+        "INSERT history_entry",
     ]
