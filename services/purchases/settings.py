@@ -13,7 +13,7 @@ class Settings(ServiceSettings):
     http_port: Annotated[int, Field(ge=1, le=65535)] = 8101
     refund_provider: Literal["manual"] = "manual"
     """Who pays refunds out. `manual`: a person does, and the payout is booked."""
-    refunds_at_once: Annotated[int, Field(ge=1, le=100)] = 4
+    refunds_at_once: Annotated[int, Field(ge=1, le=100)] = 8
     """Refunds of one instance that are with the provider side by side."""
     provider_timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 20
     refund_lease_seconds: Annotated[float, Field(gt=0, le=3600)] = 60

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -56,6 +56,8 @@ class Relay:
         self._woken = asyncio.Event()
         self._draining = False
         self._counted = 0.0
+        self._in_trouble: set[str] = set()
+        """Records of which a message did not go out the last time."""
 
     def wake(self) -> None:
         """Something was committed."""
@@ -121,12 +123,17 @@ class Relay:
             return
 
     async def _send_batch(self, connection: AsyncConnection) -> tuple[int, int]:
-        """Send the oldest rows; returns how many went out and how many did not."""
+        """Send the oldest rows; returns how many went out and how many did not.
+
+        All are handed to the channel in their order, and their confirms awaited together. A record in trouble goes
+        step by step: what comes later waits until what comes before is out.
+        """
         rows = (await connection.execute(self._oldest)).all()
         sent: list[OutboxRow] = []
         failed: dict[int, Exception] = {}
         stuck: set[str] = set()
-        for turn in in_turns(rows):
+        careful = self._in_trouble | {row.record for row in rows if row.failures}
+        for turn in in_turns(rows, careful - {None}):
             tried = [row for row in turn if row.record not in stuck]
             results = await asyncio.gather(*(self._send(row) for row in tried))
             for row, error in zip(tried, results, strict=True):
@@ -135,6 +142,7 @@ class Relay:
                 else:
                     failed[row.id] = error
                     stuck |= {row.record} - {None}
+        self._in_trouble = stuck
         if sent:
             failpoint("after_publish")
             await connection.execute(delete(self._outbox).where(self._outbox.c.id.in_([row.id for row in sent])))
@@ -228,13 +236,13 @@ class Relay:
         self._metrics.outbox_set_aside.set(given_up)
 
 
-def in_turns(rows: Sequence[OutboxRow]) -> Iterable[list[OutboxRow]]:
-    """Rows that may go out side by side. Rows of the same record are in different turns, in their order."""
+def in_turns(rows: Sequence[OutboxRow], careful: Set[str]) -> Iterable[list[OutboxRow]]:
+    """Rows that may go out side by side, in their order. Those of a careful record are in different turns."""
     turns: dict[int, list[OutboxRow]] = defaultdict(list)
     seen: dict[str, int] = defaultdict(int)
     for row in rows:
         turn = 0
-        if row.record is not None:
+        if row.record in careful:
             turn = seen[row.record]
             seen[row.record] += 1
         turns[turn].append(row)

@@ -16,21 +16,26 @@ _HEADERS = json.dumps({"client-id": "demo-shop", "actor": "service:purchases"})
 _KEY = "purchases.purchase.recorded.v1"
 
 
-async def _write(database: "asyncpg.Connection[Any]", headers: str = _HEADERS) -> UUID:
+async def _write(database: "asyncpg.Connection[Any]", headers: str = _HEADERS, record: str | None = None) -> UUID:
     message_id = uuid4()
     await database.execute(
-        "INSERT INTO outbox (message_id, exchange, routing_key, correlation_id, headers, body)"
-        " VALUES ($1, $2, $3, 'relay', $4, '{}')",
+        "INSERT INTO outbox (message_id, exchange, routing_key, correlation_id, headers, body, record)"
+        " VALUES ($1, $2, $3, 'relay', $4, '{}', $5)",
         message_id,
         names.EVENTS,
         _KEY,
         headers,
+        record,
     )
     return message_id
 
 
 async def _is_out(database: "asyncpg.Connection[Any]", message_id: UUID) -> bool:
     return not await database.fetchval("SELECT count(*) FROM outbox WHERE message_id = $1", message_id)
+
+
+async def _is_held(database: "asyncpg.Connection[Any]", message_id: UUID) -> bool:
+    return not await _is_out(database, message_id)
 
 
 async def test_an_error_of_the_relay_does_not_leave_its_lock_in_the_pool(fresh_system: System) -> None:
@@ -53,6 +58,40 @@ async def test_a_row_that_no_frame_can_carry_holds_nobody_up(fresh_system: Syste
         await wait_until(lambda: _is_out(database, possible), 15, what="the row behind it is out")
         counted = "SELECT failures >= 2 FROM outbox WHERE message_id = $1"
         await wait_until(lambda: database.fetchval(counted, impossible), 15, what="it is on its way to be set aside")
+
+
+async def test_messages_of_a_record_arrive_in_the_order_written(fresh_system: System) -> None:
+    """Hundreds in one batch, on two records in turns, all handed to the channel before the first confirm."""
+    async with fresh_system.database("purchases") as database:
+        written = [await _write(database, record=f"record-{number % 2}") for number in range(400)]
+    await fresh_system.start_one("purchases")
+    async with fresh_system.peer("checkout") as checkout:
+        queue = await checkout.channel.get_queue("ext.checkout", ensure=False)
+        arrived: list[UUID] = []
+
+        async def have_arrived() -> bool:
+            while (message := await queue.get(no_ack=True, fail=False)) is not None:
+                arrived.append(UUID(message.message_id))
+            return len(arrived) >= len(written)
+
+        await wait_until(have_arrived, 30, what="all have arrived")
+    assert arrived == written
+
+
+async def test_what_follows_a_message_that_cannot_leave_waits_for_it(fresh_system: System) -> None:
+    """From the second try on: then its record is known to be in trouble."""
+    await fresh_system.start_one("purchases")
+    async with fresh_system.database("purchases") as database:
+        await _write(database, json.dumps({"number": 10**30}), record="in trouble")
+        failed = "SELECT coalesce(max(failures), 0) > 0 FROM outbox"
+        await wait_until(lambda: database.fetchval(failed), 15, what="it has been tried")
+        later = await _write(database, record="in trouble")
+        other = await _write(database, record="another")
+        await wait_until(lambda: _is_out(database, other), 15, what="another record is not held up")
+        await stays_so(lambda: _is_held(database, later), 2)
+        aside = "SELECT count(*) > 0 FROM outbox WHERE set_aside_at IS NOT NULL"
+        await wait_until(lambda: database.fetchval(aside), 40, what="the first is set aside")
+        await wait_until(lambda: _is_out(database, later), 15, what="the one behind it goes on")
 
 
 async def test_a_full_queue_is_waited_for(fresh_system: System) -> None:
