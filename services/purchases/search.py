@@ -4,14 +4,15 @@ The most selective keyword drives: each of its meanings is one bounded walk thro
 other keywords are looked up for what it finds. A page costs the same however deep it is.
 
 The beginning of a word is many terms, and an index has each of them newest first, but not all together. Where only a
-few purchases have such terms, all of them are read and sorted. Where many have, the newest purchases are gone through
-until a page is full, which is soon. The statement counts first and goes one of the two ways.
+few purchases have such terms, all of them are read and sorted. Where many have, but few have those of the next keyword
+(a common name, a rare domain), that one drives. Else the newest purchases are gone through until a page is full, which
+is soon. The statement counts first and goes one of the ways.
 
 A search is one statement, whose text depends on the form of the search alone and is made once.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -37,6 +38,7 @@ from sqlalchemy import (
     select,
     tuple_,
     union,
+    union_all,
 )
 
 from services.purchases.models import Purchase, SearchKey
@@ -178,6 +180,9 @@ def search_statement(form: Form) -> Select[*tuple[Any, ...]]:
 
 def _walks(form: Form) -> Iterator[Select[datetime, UUID]]:
     """Each meaning of the driving keyword; the beginning of a word twice, and it goes one of the two ways."""
+    limit, broad = bindparam("limit", type_=Integer), literal_column(str(form.broad), Integer)
+    next_few = _few_of_next(form)
+    too_many: list[ColumnElement[bool]] = []
     for number, meaning in enumerate(form.driver.meanings):
         name = f"0_{number}"
         if isinstance(meaning, ReferenceNumberIs):
@@ -192,16 +197,36 @@ def _walks(form: Form) -> Iterator[Select[datetime, UUID]]:
         if form.on_a_day:  # A day has few purchases.
             yield _walk(form, purchase_id, ordered_at, newest)
             continue
-        few = _terms(form, meaning, name)
-        count = select(func.count()).select_from(few).correlate(None).scalar_subquery()
-        broad = literal_column(str(form.broad), Integer)
-        yield _walk(form, few.c.purchase_id, few.c.ordered_at, [count < broad])
+        few = _terms(form, [(meaning, name)], f"few_{name}")
+        too_many.append(_count(few) >= broad)
+        yield _walk(form, few.c.purchase_id, few.c.ordered_at, [_count(few) < broad])
+        if next_few is not None:
+            newest.append(_count(next_few) >= broad)
         # A plan for any length goes through the newest in order; one for this length might collect and sort them all.
-        yield _walk(form, purchase_id, ordered_at, [count >= broad, *newest]).limit(bindparam("limit", type_=Integer))
+        yield _walk(form, purchase_id, ordered_at, [too_many[-1], *newest]).limit(limit)
+    if next_few is not None and too_many:
+        is_next = [or_(*too_many), _count(next_few) < broad]
+        yield _walk(form, next_few.c.purchase_id, next_few.c.ordered_at, is_next, driving=1)
 
 
-def _walk(form: Form, purchase_id: Any, ordered_at: Any, where: list[ColumnElement[bool]]) -> Select[datetime, UUID]:
-    where = where + [_matches(purchase_id, place, other) for place, other in enumerate(form.keywords) if place > 0]
+def _few_of_next(form: Form) -> CTE | None:
+    """Who has the terms of the second keyword, if there is one that has terms only."""
+    if len(form.keywords) == 1 or form.on_a_day:
+        return None
+    meanings = [(meaning, f"1_{n}") for n, meaning in enumerate(form.keywords[1].meanings)]
+    known = [(meaning, name) for meaning, name in meanings if not isinstance(meaning, ReferenceNumberIs)]
+    return _terms(form, known, "few_of_next") if len(known) == len(meanings) else None
+
+
+def _count(few: CTE) -> ColumnElement[int]:
+    return select(func.count()).select_from(few).correlate(None).scalar_subquery()
+
+
+def _walk(
+    form: Form, purchase_id: Any, ordered_at: Any, where: list[ColumnElement[bool]], *, driving: int = 0
+) -> Select[datetime, UUID]:
+    others = ((place, other) for place, other in enumerate(form.keywords) if place != driving)
+    where = where + [_matches(purchase_id, place, other) for place, other in others]
     if form.on_a_day:
         where += [ordered_at >= bindparam("day"), ordered_at < bindparam("next_day")]
     if form.goes_on:
@@ -216,14 +241,17 @@ def _walk(form: Form, purchase_id: Any, ordered_at: Any, where: list[ColumnEleme
     )
 
 
-def _terms(form: Form, beginning: Prefix, name: str) -> CTE:
-    """Who has terms that begin so, in no order; a limit on it keeps the planner from looking for one."""
-    return (
+def _terms(form: Form, meanings: Sequence[tuple[Key, str]], name: str) -> CTE:
+    """Who has such terms, in no order; a limit on it keeps the planner from looking for one."""
+    most = literal_column(str(form.broad), Integer)
+    each = [
         select(_KEY.c.purchase_id, _KEY.c.ordered_at)
-        .where(*_is(_KEY, beginning, name), *_of_client(form, _KEY))
-        .limit(literal_column(str(form.broad), Integer))
-        .cte(f"few_{name}")
-    )
+        .where(*_is(_KEY, meaning, parameter), *_of_client(form, _KEY))
+        .limit(most)
+        .subquery()
+        for meaning, parameter in meanings
+    ]
+    return select(union_all(*(select(one) for one in each)).subquery()).limit(most).cte(name)
 
 
 def _text(contact: ColumnElement[Any], name: str) -> ColumnElement[str]:

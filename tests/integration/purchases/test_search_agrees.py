@@ -131,3 +131,25 @@ async def test_pages_are_those_of_the_rules_in_one_statement_each(
         assert numbers == [known.number for known in expected], (box, client_id, day, query.limit)
         found_something += bool(expected)
     assert found_something > 40
+
+
+async def test_a_rare_keyword_drives_where_the_first_one_is_common(
+    service: PurchasesService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A common name and a rare domain: whoever has the domain is looked at, and the name must match all the same."""
+    people = (("Common", "rare"), ("Commons", "rare"), ("Other", "rare"), *[("Common", "big")] * 4)
+    numbers = []
+    for days, (name, domain) in enumerate(people):
+        billing = contact(last_name=name, email=f"somebody@{domain}.example")
+        wish = order(billing_contact=billing, ordered_at=ORDERED_AT + timedelta(days=days))
+        numbers.append((await recorded(service, wish, by=origin("commoners"))).reference_number)
+    # The rare domain has three: many for a limit of three, few for one of four.
+    for broad in (3, 4):
+        monkeypatch.setattr(searching, "_BROAD", broad)
+        async with service.work(origin("commoners")) as work:
+            page = await search_purchases(work, SearchPurchases(keywords="common, @rare.example", limit=1))
+            rest = await search_purchases(
+                work, SearchPurchases(keywords="common, @rare.example", limit=1, cursor=page.next_cursor)
+            )
+        assert [row.reference_number for row in (*page.rows, *rest.rows)] == [numbers[1], numbers[0]]
+        assert rest.next_cursor is None
