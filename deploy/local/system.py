@@ -55,9 +55,6 @@ class LocalSystem:
     def database_url(self, service: str) -> str:
         return self.servers.database_url(service)
 
-    def http_url(self, service: str) -> str:
-        return self.http_urls()[service]
-
     def http_urls(self) -> dict[str, str]:
         """Where each service answers, and each query process that runs."""
         return {process: f"http://127.0.0.1:{port}" for process, port in self._http_ports().items()}

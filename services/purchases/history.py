@@ -10,8 +10,11 @@ from shared.messaging.at_the_end import store_at_the_end
 from shared.messaging.origin import new_id
 from shared.messaging.work import Work
 
-Entry = dict[str, Any]
-"""An entry that has been told of and is still to be written."""
+
+async def note_change(work: Work, purchase: Purchase, subject: str, facts: Facts) -> None:
+    """Write an automatic entry about a change of the purchase."""
+    gone = purchase.anonymized_at is not None
+    await note(work, purchase.id, purchase.reference_number, subject, facts, is_anonymized=gone)
 
 
 async def note(
@@ -24,43 +27,14 @@ async def note(
     at: datetime | None = None,
     is_anonymized: bool = False,
 ) -> None:
-    """Write an automatic entry and tell of it. The purchase's version stays: nothing that decides has changed."""
-    keep(work, await _tell(work, purchase_id, reference_number, subject, facts, at=at, gone=is_anonymized))
+    """Write an automatic entry, which nothing in the same transaction reads, and tell of it.
 
-
-async def note_change(work: Work, purchase: Purchase, subject: str, facts: Facts) -> None:
-    """Write an automatic entry about a change of the purchase."""
-    keep(work, await tell_of_change(work, purchase, subject, facts))
-
-
-async def tell_of_change(work: Work, purchase: Purchase, subject: str, facts: Facts) -> Entry:
-    """Tell of an automatic entry about a change of the purchase. The caller writes it, several together."""
-    gone = purchase.anonymized_at is not None
-    return await _tell(work, purchase.id, purchase.reference_number, subject, facts, at=None, gone=gone)
-
-
-def keep(work: Work, *entries: Entry) -> None:
-    """Have entries stored that have been told of. Nothing in the same transaction reads them."""
-    store_at_the_end(work.session, HistoryEntry.__table__, *entries)
-
-
-async def _tell(
-    work: Work,
-    purchase_id: UUID,
-    reference_number: str,
-    subject: str,
-    facts: Facts,
-    *,
-    at: datetime | None,
-    gone: bool,
-) -> Entry:
-    """The entry, and the news of it.
-
-    The reason that somebody gave is kept as the fact `reason_given`, unless nothing personal may be stored any more.
+    The purchase's version stays: nothing that decides has changed. The reason that somebody gave is kept as the fact
+    `reason_given`, unless nothing personal may be stored any more.
     """
     at = at or datetime.now(UTC)
-    facts = facts | {"reason_given": None if gone else work.origin.reason}
-    entry: Entry = {
+    facts = facts | {"reason_given": None if is_anonymized else work.origin.reason}
+    entry: dict[str, Any] = {
         "id": new_id(),
         "purchase_id": purchase_id,
         "at": at,
@@ -82,4 +56,4 @@ async def _tell(
         record=purchase_id,
         subject=reference_number,
     )
-    return entry
+    store_at_the_end(work.session, HistoryEntry.__table__, entry)

@@ -40,17 +40,16 @@ async def record_payment(work: Work, command: RecordPayment) -> PaymentBooked:
         purchase.paid_at = payment.paid_at
     await changed(work, purchase, status)
     lines = receipt_lines(purchase, ((item.product_name, item.quantity, item.gross) for item in purchase.items))
-    payment_id, entry = await add_payment(work, purchase, payment, lines)
-    history.keep(work, entry)
+    payment_id = await add_payment(work, purchase, payment, lines)
     return PaymentBooked(**dict(receipt(purchase)), payment_id=payment_id, paid_total=money(purchase, purchase.paid))
 
 
 async def add_payment(
     work: Work, purchase: Purchase, payment: contracts.Payment, lines: tuple[ReceiptLine, ...]
-) -> tuple[UUID, history.Entry]:
+) -> UUID:
     """Store a payment that is counted in the purchase already, and tell of it with all that a receipt says.
 
-    Returns its id, and the entry of the history that the caller writes.
+    Returns its id.
     """
     payment_id = new_id()
     await work.session.execute(
@@ -64,7 +63,7 @@ async def add_payment(
             "recorded_by": work.origin.actor,
         },
     )
-    entry = await history.tell_of_change(
+    await history.note_change(
         work,
         purchase,
         "payment.recorded",
@@ -88,7 +87,7 @@ async def add_payment(
         record=purchase.id,
         subject=purchase.reference_number,
     )
-    return payment_id, entry
+    return payment_id
 
 
 def receipt_lines(purchase: Purchase, items: Iterable[tuple[str, int, int]]) -> tuple[ReceiptLine, ...]:

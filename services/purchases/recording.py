@@ -50,12 +50,10 @@ async def record_purchase(work: Work, command: RecordPurchase) -> PurchaseChange
     items = _items(purchase, command, prices)
     await work.session.execute(_INSERT_ITEMS, items)
     await work.session.execute(_INSERT_SEARCH_KEYS, _search_keys(purchase, command))
-    entries = [await _tell(work, purchase, command)]
+    await _tell(work, purchase, command)
     if command.payment:
         lines = receipt_lines(purchase, ((item["product_name"], item["quantity"], item["gross"]) for item in items))
-        _, entry = await add_payment(work, purchase, command.payment, lines)
-        entries.append(entry)
-    history.keep(work, *entries)
+        await add_payment(work, purchase, command.payment, lines)
     return receipt(purchase)
 
 
@@ -145,9 +143,9 @@ def _search_keys(purchase: Purchase, command: RecordPurchase) -> list[dict[str, 
     ]
 
 
-async def _tell(work: Work, purchase: Purchase, command: RecordPurchase) -> history.Entry:
+async def _tell(work: Work, purchase: Purchase, command: RecordPurchase) -> None:
     facts: Facts = {"status": purchase.status, "gross": purchase.gross}
-    entry = await history.tell_of_change(work, purchase, "purchase.recorded", facts)
+    await history.note_change(work, purchase, "purchase.recorded", facts)
     await work.publish(
         PurchaseRecorded(
             purchase_id=purchase.id,
@@ -167,4 +165,3 @@ async def _tell(work: Work, purchase: Purchase, command: RecordPurchase) -> hist
         record=purchase.id,
         subject=purchase.reference_number,
     )
-    return entry

@@ -3,7 +3,7 @@
 Each statement takes or settles any number of refunds. The whole way is in docs/domain.md, "Refunds".
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
@@ -155,7 +155,6 @@ async def settle(work: Work, settled: Sequence[Settled]) -> int:
     held = await _held(work, [taken for taken, _ in settled])
     refused = [taken.request.refund_id for taken, outcome in settled if isinstance(outcome, PayoutRefused)]
     items = await _items_of(work, [refund_id for refund_id in refused if refund_id in held])
-    entries: list[history.Entry] = []
     for taken, outcome in settled:
         one = held.get(taken.request.refund_id)
         if one is None:
@@ -164,12 +163,12 @@ async def settle(work: Work, settled: Sequence[Settled]) -> int:
         leases.release(one.refund)
         match outcome:
             case PaidOut():
-                entries.append(await _complete(by, one, outcome))
+                await _complete(by, one, outcome)
             case PayoutRefused():
-                entries.append(await _fail(by, one, outcome, items[one.refund.id]))
+                await _fail(by, one, outcome, items[one.refund.id])
             case OutcomeUnknown():
-                entries += await _ask_again_later(by, one, outcome)
-    await _write(work, list(held.values()), entries)
+                await _ask_again_later(by, one, outcome)
+    await _write(work, held.values())
     return len(held)
 
 
@@ -189,7 +188,7 @@ async def _items_of(work: Work, refund_ids: Sequence[UUID]) -> Mapping[UUID, lis
     return found
 
 
-async def _write(work: Work, held: Sequence[_Held], entries: Sequence[history.Entry]) -> None:
+async def _write(work: Work, held: Iterable[_Held]) -> None:
     """The rows of a batch name the same columns, changed or not: then they share one statement for each table."""
     for one in held:
         for name in _SETTLED:
@@ -197,11 +196,9 @@ async def _write(work: Work, held: Sequence[_Held], entries: Sequence[history.En
         for name in _MOVED:
             flag_modified(one.purchase, name)
     await work.session.flush()
-    if entries:
-        history.keep(work, *entries)
 
 
-async def _complete(work: Work, held: _Held, outcome: PaidOut) -> history.Entry:
+async def _complete(work: Work, held: _Held, outcome: PaidOut) -> None:
     """What the customer's mail is made of is told first: messages about one purchase leave one after the other."""
     purchase, refund = held.purchase, held.refund
     refund.state = RefundState.COMPLETED
@@ -229,10 +226,10 @@ async def _complete(work: Work, held: _Held, outcome: PaidOut) -> history.Entry:
         subject=purchase.reference_number,
     )
     await changed(work, purchase, status_after_refund(purchase.status, purchase.paid, purchase.returned))
-    return await _tell_outcome(work, purchase, refund)
+    await _tell_outcome(work, purchase, refund)
 
 
-async def _fail(work: Work, held: _Held, outcome: PayoutRefused, items: Sequence[tuple[Line, Item]]) -> history.Entry:
+async def _fail(work: Work, held: _Held, outcome: PayoutRefused, items: Sequence[tuple[Line, Item]]) -> None:
     """The money stays where it is: what was promised may be refunded again."""
     purchase, refund = held.purchase, held.refund
     refund.state = RefundState.FAILED
@@ -243,7 +240,7 @@ async def _fail(work: Work, held: _Held, outcome: PayoutRefused, items: Sequence
         item.refunded_tax -= line.tax
         item.refunded_quantity -= line.quantity
     await changed(work, purchase, purchase.status)
-    entry = await _tell_outcome(work, purchase, refund)
+    await _tell_outcome(work, purchase, refund)
     await work.publish(
         RefundFailed(
             refund_id=refund.id,
@@ -256,25 +253,22 @@ async def _fail(work: Work, held: _Held, outcome: PayoutRefused, items: Sequence
         subject=purchase.reference_number,
     )
     await _raise_error(work, purchase, refund, "refund_failure", "The payment provider refused a refund")
-    return entry
 
 
-async def _ask_again_later(work: Work, held: _Held, outcome: OutcomeUnknown) -> list[history.Entry]:
+async def _ask_again_later(work: Work, held: _Held, outcome: OutcomeUnknown) -> None:
     purchase, refund = held.purchase, held.refund
     first = refund.state is not RefundState.UNKNOWN
     refund.state = RefundState.UNKNOWN
     refund.due_at = held.now + ASK_AGAIN[min(refund.attempts, len(ASK_AGAIN)) - 1]
-    entries = []
     if first:
         facts: Facts = {"refund_id": str(refund.id), "detail": outcome.detail}
-        entries.append(await history.tell_of_change(work, purchase, "refund.unknown", facts))
+        await history.note_change(work, purchase, "refund.unknown", facts)
     if held.now - refund.requested_at > TOO_LONG:
         await _raise_error(work, purchase, refund, "refund_unknown", "A refund has had no outcome for too long")
-    return entries
 
 
-async def _tell_outcome(work: Work, purchase: Purchase, refund: Refund) -> history.Entry:
-    return await history.tell_of_change(
+async def _tell_outcome(work: Work, purchase: Purchase, refund: Refund) -> None:
+    await history.note_change(
         work,
         purchase,
         f"refund.{refund.state}",

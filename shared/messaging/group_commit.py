@@ -60,14 +60,6 @@ class _Waiting:
             self.done.set_result(result)
 
 
-@dataclass
-class _Handled:
-    """A message of a batch that was handled, before the commit."""
-
-    work: Work
-    outcome: Outcome
-
-
 class GroupCommit:
     """Many messages, one transaction. Queries, and batches that break, go the way of one transaction per message."""
 
@@ -136,7 +128,7 @@ class GroupCommit:
             groups.setdefault(waiting.key, []).append(waiting)
         firsts = sorted((group[0] for group in groups.values()), key=_order)
         outcomes: dict[_Waiting, Outcome | BaseException] = {}
-        handled: dict[_Key, _Handled] = {}
+        handled: dict[_Key, Outcome] = {}
         async with self._single.sessions() as session, session.begin():
             entered = await self._enter(session, firsts)
             await self._answer_repeats(session, [first for first in firsts if first.key not in entered], outcomes)
@@ -146,11 +138,9 @@ class GroupCommit:
             writes = Writes(session)
             for first in fresh:
                 result = await self._handle(session, first, writes)
-                if isinstance(result, _Handled):
+                outcomes[first] = result
+                if isinstance(result, Outcome):
                     handled[first.key] = result
-                    outcomes[first] = result.outcome
-                else:
-                    outcomes[first] = result
             await self._write(session, handled, [key for key in entered if key not in handled])
             failpoint("before_commit")
         failpoint("after_commit")
@@ -187,7 +177,7 @@ class GroupCommit:
             reply = Reply(row.reply_type, row.reply) if row.reply_type else None
             outcomes[repeat] = self._judge_repeat(repeat, row.fingerprint, reply)
 
-    async def _handle(self, session: AsyncSession, waiting: _Waiting, writes: Writes) -> _Handled | BaseException:
+    async def _handle(self, session: AsyncSession, waiting: _Waiting, writes: Writes) -> Outcome | BaseException:
         """Run one use case. A refusal is an outcome here; it must not have written anything."""
         request = waiting.request
         work = Work(self._single.service, session, self._single.outbox, request.origin)
@@ -202,19 +192,19 @@ class GroupCommit:
                 return refusal
             if not waiting.awaited:
                 await self._single.on_unheard_refusal(work, request, refusal)
-            return _Handled(work, Outcome(Reply.of(refusal.problem()), "refused", frozenset(work.woken), refusal.code))
+            return Outcome(Reply.of(refusal.problem()), "refused", frozenset(work.woken), refusal.code)
         reply = Reply.of(result) if result is not None else None
-        return _Handled(work, Outcome(reply, "done", frozenset(work.woken)))
+        return Outcome(reply, "done", frozenset(work.woken))
 
-    async def _write(self, session: AsyncSession, handled: dict[_Key, _Handled], unfinished: list[_Key]) -> None:
+    async def _write(self, session: AsyncSession, handled: dict[_Key, Outcome], unfinished: list[_Key]) -> None:
         """The changes, then all outbox rows at once, then all replies at once."""
         await session.flush()
         await store_now(session)
         inbox = self._inbox
         replies: list[dict[str, Any]] = [
             {"id": key[0], "name": key[1], "kind": reply.content_type, "content": reply.body}
-            for key, each in handled.items()
-            if (reply := each.outcome.reply) is not None
+            for key, outcome in handled.items()
+            if (reply := outcome.reply) is not None
         ]
         if replies:
             connection = await session.connection()
