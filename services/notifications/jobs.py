@@ -14,9 +14,10 @@ from services.notifications.settings import Settings
 from services.notifications.transport import MailTransport, SmtpServer, SmtpTransport
 from shared.errors import Unavailable
 from shared.failpoints import failpoint
-from shared.logs import logger
-from shared.messaging.origin import Origin, new_id
+from shared.ids import new_id
+from shared.messaging.message_context import MessageContext
 from shared.messaging.service import Runtime
+from shared.observability.logs import logger
 
 _ROUND_SECONDS: Final = 2.0
 """After this time a round takes no more, so that a stopping service need not wait long for it."""
@@ -107,7 +108,7 @@ class Dispatcher:
         if not done and not room:
             return 0
         lease = timedelta(seconds=runtime.settings.dispatch_lease_seconds)
-        async with runtime.work(_origin()) as work:
+        async with runtime.work(_context()) as work:
             if done:
                 await dispatch.settle(work, [task.result() for task in done])
             mails = await dispatch.take_due(work, room, lease) if room else []
@@ -170,5 +171,5 @@ class Dispatcher:
         self._trouble = trouble
 
 
-def _origin() -> Origin:
-    return Origin(client_id="*", actor=sending.ACTOR, message_id=None, correlation_id=str(new_id()))
+def _context() -> MessageContext:
+    return MessageContext(client_id="*", actor=sending.ACTOR, message_id=None, correlation_id=str(new_id()))

@@ -12,10 +12,11 @@ from services.purchases.refunds import JOB
 from services.purchases.settings import Settings
 from services.purchases.settling import Settled, TakenRefund
 from shared.failpoints import failpoint
-from shared.logs import logger
-from shared.messaging.failures import is_outage
-from shared.messaging.origin import Origin, new_id
+from shared.ids import new_id
+from shared.messaging.message_context import MessageContext
+from shared.messaging.recovery.error_classification import is_outage
 from shared.messaging.service import Job, Runtime
+from shared.observability.logs import logger
 
 ACTOR: Final = "service:purchases"
 _NOT_BOOKED: Final = "refunds not booked; they are asked about when their lease ends"
@@ -102,8 +103,8 @@ class Payouts:
 
 async def _book_and_take(runtime: Runtime[Settings], settled: list[Settled], room: int) -> list[TakenRefund]:
     lease = timedelta(seconds=runtime.settings.refund_lease_seconds)
-    origin = Origin(client_id="*", actor=ACTOR, message_id=None, correlation_id=str(new_id()))
-    async with runtime.work(origin) as work:
+    context = MessageContext(client_id="*", actor=ACTOR, message_id=None, correlation_id=str(new_id()))
+    async with runtime.work(context) as work:
         if settled:
             await settling.settle(work, settled)
         return await settling.take_due(work, room, lease) if room else []
@@ -125,7 +126,7 @@ async def _outcome(provider: RefundProvider, refund: TakenRefund, seconds: float
         async with asyncio.timeout(seconds):
             return await provider.refund(refund.request)
     except Exception as error:  # noqa: BLE001 - whatever went wrong out there, the money may have moved
-        logger().warning("refund_outcome_unknown", correlation_id=refund.origin.correlation_id, error=error)
+        logger().warning("refund_outcome_unknown", correlation_id=refund.context.correlation_id, error=error)
         return OutcomeUnknown(type(error).__name__)
 
 

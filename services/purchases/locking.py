@@ -17,8 +17,8 @@ from services.purchases.purchases import Address, address_in
 from shared.contracts.message import Message
 from shared.contracts.notifications import EmailEvent
 from shared.contracts.purchases import PurchaseAddress
-from shared.messaging.locked import keep_locked
-from shared.messaging.origin import Origin
+from shared.messaging.message_context import MessageContext
+from shared.messaging.transaction.locked_records import keep_locked
 
 _ITEMS: Final = (
     select(Item)
@@ -28,7 +28,7 @@ _ITEMS: Final = (
 )
 
 
-async def lock_purchases(session: AsyncSession, messages: Sequence[tuple[Message, Origin]]) -> None:
+async def lock_purchases(session: AsyncSession, messages: Sequence[tuple[Message, MessageContext]]) -> None:
     """Lock and read every purchase that the messages address, in the order of their ids, until the transaction ends.
 
     Commands find it there with its items, news of mails without. A record of a purchase locks none: its order is new,
@@ -36,11 +36,11 @@ async def lock_purchases(session: AsyncSession, messages: Sequence[tuple[Message
     """
     commands: set[Address] = set()
     news: set[Address] = set()
-    for message, origin in messages:
+    for message, context in messages:
         if isinstance(message, PurchaseAddress):
-            commands.add(address_in(message, origin))
+            commands.add(address_in(message, context))
         elif isinstance(message, EmailEvent):
-            news.add((origin.client_id, message.reference_number, None))
+            news.add((context.client_id, message.reference_number, None))
     if not commands and not news:
         return
     purchases = await _lock(session, commands | news)

@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from shared.contracts.message import Message
 from shared.database import ServiceTables
-from shared.messaging.dead_letters import DeadLetter
+from shared.messaging.dead_letter import DeadLetter
 from shared.messaging.handlers import Handlers
-from shared.messaging.origin import Origin
-from shared.messaging.work import Work
+from shared.messaging.message_context import MessageContext
+from shared.messaging.unit_of_work import UnitOfWork
 from shared.settings import ServiceSettings
 
 S = TypeVar("S", bound=ServiceSettings)
@@ -30,7 +30,7 @@ class Runtime(Protocol[S_co]):
     @property
     def sessions(self) -> async_sessionmaker[AsyncSession]: ...
 
-    def work(self, origin: Origin) -> AbstractAsyncContextManager[Work]:
+    def work(self, context: MessageContext) -> AbstractAsyncContextManager[UnitOfWork]:
         """A piece of work of its own: committed when the block ends, rolled back when it raises."""
         ...
 
@@ -69,9 +69,9 @@ class Service(Generic[S]):
     sends: tuple[type[Message], ...]
     """Every event it publishes and every command it sends: its rights on the broker and its AsyncAPI document."""
     jobs: tuple[Job[S], ...] = field(default=())
-    dead_letters: Callable[[DeadLetter, Work], Awaitable[None]] | None = None
+    dead_letters: Callable[[DeadLetter, UnitOfWork], Awaitable[None]] | None = None
     """Takes the messages that no service could handle; the error log has one, nobody else."""
-    lock_records: Callable[[AsyncSession, Sequence[tuple[Message, Origin]]], Awaitable[None]] | None = None
+    lock_records: Callable[[AsyncSession, Sequence[tuple[Message, MessageContext]]], Awaitable[None]] | None = None
     """Locks every record that these messages are about, in the order of their keys; for messages that share a
     transaction. A service whose messages each lock one record under one key needs none."""
     queries_planned_once: bool = False
