@@ -5,7 +5,7 @@ Run as `python -m benchmarks.hop ledger` and `python -m benchmarks.hop tally`.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Final
 from uuid import UUID
@@ -23,7 +23,6 @@ from shared.messaging.handlers import Handlers
 from shared.messaging.host.service_host import ServiceHost
 from shared.messaging.message_context import MessageContext
 from shared.messaging.service import Service
-from shared.messaging.transaction.locked_records import keep_locked, locked
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.observability.logs import configure
 from shared.settings import ServiceSettings
@@ -94,7 +93,7 @@ _tally = Handlers("tally")
 
 @_ledger.command(BookDeposit, lane=lambda command: str(command.account))
 async def book_deposit(command: BookDeposit, work: UnitOfWork) -> Booked:
-    account = locked(work.session, Account, command.account)
+    account = work.locked(Account, command.account)
     if account is None:
         account = await work.session.get_one(Account, command.account, with_for_update=True, populate_existing=True)
     account.balance += command.amount
@@ -110,12 +109,14 @@ async def on_deposit_booked(event: DepositBooked, work: UnitOfWork) -> None:
     work.session.add(Entry(id=work.context.message_id, account=event.account, began=event.began))
 
 
-async def lock_accounts(session: AsyncSession, messages: Sequence[tuple[Message, MessageContext]]) -> None:
+async def lock_accounts(
+    session: AsyncSession, messages: Sequence[tuple[Message, MessageContext]]
+) -> dict[Hashable, object]:
     """Lock and read the accounts of a batch in the order of their numbers, as every real service of the kind does."""
     numbers = {message.account for message, _ in messages if isinstance(message, BookDeposit)}
     wanted = select(Account).where(Account.id.in_(numbers)).order_by(Account.id).with_for_update()
     accounts = await session.scalars(wanted.execution_options(populate_existing=True))
-    keep_locked(session, {account.id: account for account in accounts})
+    return {account.id: account for account in accounts}
 
 
 LEDGER: Final = Service(

@@ -8,7 +8,7 @@ from services.directory.settings import DirectorySettings
 from shared.contracts.directory import PLATFORM
 from shared.ids import new_id
 from shared.messaging.message_context import MessageContext
-from shared.messaging.service import Job, Runtime
+from shared.messaging.service import PeriodicJob, Runtime
 
 SELF: Final = "service:directory"
 
@@ -25,4 +25,4 @@ async def announce(runtime: Runtime[DirectorySettings]) -> int:
     return 0
 
 
-ANNOUNCE: Final = Job("announce", announce, every=timedelta(minutes=1))
+ANNOUNCE: Final = PeriodicJob("announce", announce, every=timedelta(minutes=1))

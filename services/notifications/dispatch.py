@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
 from sqlalchemy import Row, and_, delete, func, select, update
@@ -17,7 +17,7 @@ from services.notifications.models import Email, EmailAttemptRow
 from services.notifications.sending import ACTOR
 from shared.contracts.errorlog import NotificationsErrorRaised
 from shared.contracts.notifications import EmailBounced, EmailFailed, EmailSent, EmailState, EmailType
-from shared.messaging.leased_job import release
+from shared.messaging.leased_job import Settled, release
 from shared.messaging.message_context import MessageContext
 from shared.messaging.unit_of_work import UnitOfWork
 
@@ -33,12 +33,8 @@ class Taken:
     mail: OutgoingMail
 
 
-@dataclass(frozen=True)
-class Settled:
-    """What became of a mail; no answer: nothing was tried, as the server could not be talked to."""
-
-    taken: Taken
-    answer: Answer | None
+Delivery: TypeAlias = Settled[Taken, Answer]
+"""A mail in hand and what the server said of it; nothing, if nothing was tried."""
 
 
 async def take_due(work: UnitOfWork, limit: int, lease: timedelta) -> list[Taken]:
@@ -71,24 +67,24 @@ async def _take_again(work: UnitOfWork, ids: list[UUID], lease: timedelta) -> li
     return again
 
 
-async def settle(work: UnitOfWork, settled: Sequence[Settled]) -> None:
+async def settle(work: UnitOfWork, settled: Sequence[Delivery]) -> None:
     """Write down what became of mails that are still ours, and tell the listeners.
 
     A mail that another process has taken since (this one was paused past its lease) is left alone.
     """
-    by_id = {one.taken.email_id: one for one in settled}
+    by_id = {one.item.email_id: one for one in settled}
     accepted = {key: answer for key, one in by_id.items() if (answer := _acceptance(one)) is not None}
     if len(accepted) < len(by_id):
         for email, attempt, now in await _locked(work, list(by_id)):
             one = by_id[email.id]
-            if email.id not in accepted and email.lease_token == one.taken.token:
-                await _conclude(work, email, attempt, one.answer, now)
+            if email.id not in accepted and email.lease_token == one.item.token:
+                await _conclude(work, email, attempt, one.result, now)
     if accepted:
-        await _settle_accepted(work, {key: by_id[key].taken.token for key in accepted}, accepted)
+        await _settle_accepted(work, {key: by_id[key].item.token for key in accepted}, accepted)
 
 
-def _acceptance(one: Settled) -> Answer | None:
-    return one.answer if one.answer is not None and one.answer.outcome is Outcome.ACCEPTED else None
+def _acceptance(one: Delivery) -> Answer | None:
+    return one.result if one.result is not None and one.result.outcome is Outcome.ACCEPTED else None
 
 
 async def _settle_accepted(work: UnitOfWork, tokens: Mapping[UUID, UUID], answers: Mapping[UUID, Answer]) -> None:

@@ -16,7 +16,6 @@ from shared.contracts.customers import CustomerAnonymized
 from shared.contracts.personal import REMOVED, anonymized
 from shared.contracts.purchases import ContactRole
 from shared.messaging.anonymization import anonymize_outbox
-from shared.messaging.transaction.deferred_inserts import insert_deferred
 from shared.messaging.unit_of_work import UnitOfWork
 
 
@@ -53,7 +52,7 @@ async def anonymize_purchases(work: UnitOfWork, event: CustomerAnonymized) -> No
 
 
 async def _anonymize_history(work: UnitOfWork, purchase_ids: Iterable[UUID]) -> None:
-    await insert_deferred(work.session)
+    await work.insert_now()
     entries = await work.session.scalars(select(HistoryEntry).where(HistoryEntry.purchase_id.in_(purchase_ids)))
     for entry in entries:
         entry.facts = anonymized_facts(entry.facts)

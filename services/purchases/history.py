@@ -7,7 +7,6 @@ from uuid import UUID
 from services.purchases.models import Facts, HistoryEntry, Purchase
 from shared.contracts.purchases import HistoryEntryAdded
 from shared.ids import new_id
-from shared.messaging.transaction.deferred_inserts import defer_inserts
 from shared.messaging.unit_of_work import UnitOfWork
 
 
@@ -56,4 +55,4 @@ async def note(
         order_key=purchase_id,
         subject=reference_number,
     )
-    defer_inserts(work.session, HistoryEntry.__table__, entry)
+    work.insert_later(HistoryEntry.__table__, entry)

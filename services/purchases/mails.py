@@ -11,7 +11,6 @@ from services.purchases.contact_rules import anonymized_facts
 from services.purchases.models import Facts, Purchase
 from services.purchases.purchases import not_found
 from shared.contracts.notifications import EmailBounced, EmailEvent, EmailFailed, EmailSent
-from shared.messaging.transaction.locked_records import locked
 from shared.messaging.unit_of_work import UnitOfWork
 
 _PURCHASE: Final = (
@@ -39,7 +38,7 @@ async def note_failed(work: UnitOfWork, event: EmailFailed) -> None:
 
 async def _note(work: UnitOfWork, event: EmailEvent, subject: str, facts: Facts, *, at: datetime | None = None) -> None:
     client_id, number = work.context.client_id, event.reference_number
-    purchase: Row[UUID, datetime | None] | Purchase | None = locked(work.session, Purchase, (client_id, number, None))
+    purchase: Row[UUID, datetime | None] | Purchase | None = work.locked(Purchase, (client_id, number, None))
     if purchase is None:
         address = {"client_id": client_id, "reference_number": number}
         purchase = (await work.session.execute(_PURCHASE, address)).one_or_none()

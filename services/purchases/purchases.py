@@ -21,7 +21,6 @@ from shared.contracts.purchases import (
 from shared.contracts.refusals import MissingPrerequisite, Refused
 from shared.contracts.values import ALL_CLIENTS, Money
 from shared.messaging.message_context import MessageContext
-from shared.messaging.transaction.locked_records import locked
 from shared.messaging.unit_of_work import UnitOfWork
 
 Address = tuple[str, str | None, str | None]
@@ -75,7 +74,7 @@ async def lock_purchase(work: UnitOfWork, command: PurchaseAddress) -> Purchase:
     Raises MissingPrerequisite `purchase_not_found`, Refused `version_conflict`.
     """
     address = address_in(command, work.context)
-    purchase = locked(work.session, Purchase, address) or await _lock_at(work.session, address)
+    purchase = work.locked(Purchase, address) or await _lock_at(work.session, address)
     if purchase is None:
         raise not_found(command.reference_number, command.client_order_id)
     check_version(purchase, command.expected_version)

@@ -27,7 +27,6 @@ from shared.contracts.purchases import (
     RequestRefund,
 )
 from shared.contracts.refusals import Refused
-from shared.messaging.transaction.deferred_inserts import defer_inserts
 from shared.messaging.unit_of_work import UnitOfWork
 
 JOB: Final = "refunds"
@@ -162,8 +161,7 @@ async def _taken(work: UnitOfWork, command: RequestRefund) -> Refused:
 
 def _promise(work: UnitOfWork, purchase: Purchase, refund: Refund, plan: RefundPlan) -> None:
     """Count the money as refunded at once, so that nobody can promise it a second time."""
-    defer_inserts(
-        work.session,
+    work.insert_later(
         Line.__table__,
         *(
             {

@@ -31,7 +31,7 @@ from services.purchases.payout import OutcomeUnknown, PaidOut, PayoutOutcome, Pa
 from services.purchases.purchases import changed, contact, money
 from shared.contracts.errorlog import PurchasesErrorRaised
 from shared.contracts.purchases import ReceiptLine, RefundCompleted, RefundFailed, RefundState
-from shared.messaging import leased_job
+from shared.messaging.leased_job import Settled, due, leasing, release
 from shared.messaging.message_context import MessageContext
 from shared.messaging.unit_of_work import UnitOfWork
 
@@ -51,8 +51,6 @@ _SETTLED: Final = (
     "state", "due_at", "completed_at", "provider_reference", "failure", "lease_token", "leased_until",
 )  # fmt: skip
 _MOVED: Final = ("status", "refunded", "returned", "version", "changed_at", "changed_by")
-Settled: TypeAlias = "tuple[TakenRefund, PayoutOutcome]"
-"""A refund in hand and what the provider said of it."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,10 @@ class TakenRefund:
     context: MessageContext
     asked_before: bool
     """The provider may have heard of it: ask first what became of it."""
+
+
+Payout: TypeAlias = Settled[TakenRefund, PayoutOutcome]
+"""A refund in hand and what the provider said of it."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,13 @@ def _take() -> Executable:
 
     What is read of the purchase and its payments never changes, so nothing of it is locked.
     """
-    due = leased_job.due(_REFUND, OPEN_REFUNDS)
-    sent = case((due.c.state == RefundState.REQUESTED, RefundState.SENT), else_=due.c.state)
+    waiting = due(_REFUND, OPEN_REFUNDS)
+    sent = case((waiting.c.state == RefundState.REQUESTED, RefundState.SENT), else_=waiting.c.state)
     taken = (
         update(_REFUND)
-        .where(_REFUND.c.id == due.c.id)
-        .values(state=sent, **leased_job.leasing(_REFUND))
-        .returning(*_REFUND.c, due.c.state.label("state_before"))
+        .where(_REFUND.c.id == waiting.c.id)
+        .values(state=sent, **leasing(_REFUND))
+        .returning(*_REFUND.c, waiting.c.state.label("state_before"))
         .cte("taken")
     )
     references = (
@@ -147,27 +149,27 @@ async def take_due(work: UnitOfWork, limit: int, lease: timedelta) -> list[Taken
     return [_taken(row) for row in rows]
 
 
-async def settle(work: UnitOfWork, settled: Sequence[Settled]) -> int:
+async def settle(work: UnitOfWork, settled: Sequence[Payout]) -> int:
     """Book what the provider did with refunds that are still ours; returns how many were.
 
     A refund that another worker has taken since (this one was paused past its lease) is left to that one.
     """
-    held = await _held(work, [taken for taken, _ in settled])
-    refused = [taken.request.refund_id for taken, outcome in settled if isinstance(outcome, PayoutRefused)]
+    held = await _held(work, [payout.item for payout in settled])
+    refused = [payout.item.request.refund_id for payout in settled if isinstance(payout.result, PayoutRefused)]
     items = await _items_of(work, [refund_id for refund_id in refused if refund_id in held])
-    for taken, outcome in settled:
-        one = held.get(taken.request.refund_id)
+    for payout in settled:
+        one = held.get(payout.item.request.refund_id)
         if one is None:
             continue
-        by = replace(work, context=taken.context)
-        leased_job.release(one.refund)
-        match outcome:
+        by = replace(work, context=payout.item.context)
+        release(one.refund)
+        match payout.result:
             case PaidOut():
-                await _complete(by, one, outcome)
+                await _complete(by, one, payout.result)
             case PayoutRefused():
-                await _fail(by, one, outcome, items[one.refund.id])
+                await _fail(by, one, payout.result, items[one.refund.id])
             case OutcomeUnknown():
-                await _ask_again_later(by, one, outcome)
+                await _ask_again_later(by, one, payout.result)
     await _write(work, held.values())
     return len(held)
 

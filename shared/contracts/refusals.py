@@ -1,6 +1,11 @@
-"""How a use case says no, and how it says not now."""
+"""How a rule or a use case says no, and how it says not now. One way for all of them: a view tells the same."""
 
-from shared.contracts.values import FieldError, Problem
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
+
+from shared.contracts.values import AllowedAction, FieldError, Problem
+
+R = TypeVar("R")
 
 
 class Refused(Exception):
@@ -40,3 +45,14 @@ class MissingPrerequisite(Refused):
 
     A caller who waits is told and may try again; without one the message waits on the retry ladder.
     """
+
+
+def actions(record: R, checks: Mapping[str, Callable[[R], object]]) -> Iterator[AllowedAction]:
+    """What may be done with a record now, and why not. A check is the function that refuses the command too."""
+    for name, check in checks.items():
+        try:
+            check(record)
+        except Refused as refusal:
+            yield AllowedAction(name=name, allowed=False, code=refusal.code, why_not=refusal.detail)
+        else:
+            yield AllowedAction(name=name, allowed=True)

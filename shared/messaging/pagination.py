@@ -20,6 +20,9 @@ class ListQuery(Protocol):
     @property
     def cursor(self) -> str | None: ...
 
+    @property
+    def limit(self) -> int: ...
+
     def model_dump_json(self, *, exclude: set[str]) -> str: ...
 
 

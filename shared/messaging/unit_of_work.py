@@ -1,10 +1,10 @@
 """One piece of work: a session, where it comes from, and what it sends."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Table
@@ -15,7 +15,9 @@ from shared.ids import new_id
 from shared.messaging import names
 from shared.messaging.message_context import MessageContext
 from shared.messaging.transaction.deferred_inserts import defer_inserts, insert_deferred
+from shared.messaging.transaction.locked_records import locked
 
+R = TypeVar("R")
 RELAY: Final = "relay"
 """Among the names that are woken: something is to be sent."""
 
@@ -47,10 +49,26 @@ class UnitOfWork:
         """Ask another service for something, without waiting for its reply."""
         return self._add(names.COMMANDS, type(command).key, command, order_key=order_key, subject=None)
 
+    def insert_later(self, table: Table, *rows: dict[str, Any]) -> None:
+        """Store these rows before the commit, after everything else. Rows of a table name the same columns.
+
+        Only for what this transaction does not read or change again; whoever must all the same calls `insert_now`.
+        """
+        defer_inserts(self.session, table, *rows)
+
+    async def insert_now(self) -> None:
+        """Store the rows that wait for the commit, because something is to read or change them before it."""
+        await insert_deferred(self.session)
+
+    def locked(self, model: type[R], address: Hashable) -> R | None:
+        """The record as it stands now, if this very transaction has locked it under this address; else None, and the
+        caller locks it itself."""
+        return locked(self.session, model, address)
+
     async def complete(self) -> None:
         """Write what was done and what is to be sent; whoever opened the work calls it before the commit."""
         await self.session.flush()
-        await insert_deferred(self.session)
+        await self.insert_now()
 
     def _add(
         self, exchange: str, key: str, message: Message, *, order_key: UUID | str | None, subject: str | None
@@ -66,8 +84,7 @@ class UnitOfWork:
             headers["traceparent"] = self.context.traceparent
         if exchange == names.EVENTS:
             headers |= cloud_event(self.service, key, message_id, subject or (str(order_key) if order_key else None))
-        defer_inserts(
-            self.session,
+        self.insert_later(
             self.outbox,
             {
                 "message_id": message_id,

@@ -6,20 +6,20 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Table, any_, delete, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from shared.messaging.service import Job, Runtime
+from shared.messaging.service import PeriodicJob, Runtime
 
 INBOX_WINDOW: Final = timedelta(days=30)
 """So long a repeat of a command gets the stored reply. Later the record's own keys are the safety."""
 BATCH: Final = 5000
 
 
-def inbox_purge(inbox: Table) -> Job[Any]:
+def inbox_purge(inbox: Table) -> PeriodicJob[Any]:
     """The job that forgets handled messages after the window, a batch at a time."""
 
     async def forget(runtime: Runtime[Any]) -> int:
         return await forget_handled(runtime.sessions, inbox)
 
-    return Job("inbox purge", forget, every=timedelta(minutes=10))
+    return PeriodicJob("inbox purge", forget, every=timedelta(minutes=10))
 
 
 async def forget_handled(sessions: async_sessionmaker[AsyncSession], inbox: Table) -> int:

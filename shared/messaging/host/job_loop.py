@@ -22,7 +22,7 @@ class JobLoop:
         self.job = job
         self._database = database
         self._metrics = metrics
-        self._woken = job.woken
+        self._woken = asyncio.Event()
         self._stopping = False
         self._failing = False
 
@@ -56,8 +56,6 @@ class JobLoop:
         await self._finish(runtime)
 
     async def _finish(self, runtime: Runtime[Any]) -> None:
-        if self.job.finish is None:
-            return
         try:
             await self.job.finish(runtime)
         except Exception as error:  # noqa: BLE001 - a service that stops goes on stopping

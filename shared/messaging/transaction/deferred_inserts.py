@@ -5,14 +5,15 @@ from typing import Any, Final
 from sqlalchemy import Table, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-_KEY: Final = "aftersale.at_the_end"
+_KEY: Final = "aftersale.deferred_inserts"
 Row = dict[str, Any]
 
 
 def defer_inserts(session: AsyncSession, table: Table, *rows: Row) -> None:
     """Store these rows before the commit, after everything else. Rows of a table name the same columns.
 
-    Only for what this transaction does not read or change again; whoever must all the same calls `store_now` before.
+    Only for what this transaction does not read or change again; whoever must all the same calls
+    `insert_deferred` before.
     """
     if rows:
         session.info.setdefault(_KEY, {}).setdefault(table, []).extend(rows)

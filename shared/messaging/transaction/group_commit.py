@@ -6,7 +6,6 @@ make this safe, and what happened without each of them, are in docs/adr/0003-gro
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
@@ -16,16 +15,16 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.expression import TextualSelect
 
-from shared.contracts.message import Message
 from shared.contracts.refusals import MissingPrerequisite, Refused
 from shared.failpoints import failpoint
 from shared.messaging.inbound.validation import Request
-from shared.messaging.message_context import MessageContext
 from shared.messaging.names import QueueKind
 from shared.messaging.outbound.replies import Reply
 from shared.messaging.recovery.error_classification import is_collision, is_outage
+from shared.messaging.service import LockRecords
 from shared.messaging.transaction.deferred_inserts import insert_deferred
 from shared.messaging.transaction.inbox import different_message
+from shared.messaging.transaction.locked_records import keep_locked
 from shared.messaging.transaction.transactions import Outcome, TransactionPerMessage
 from shared.messaging.transaction.writes import Writes
 from shared.messaging.unit_of_work import UnitOfWork
@@ -33,7 +32,6 @@ from shared.messaging.unit_of_work import UnitOfWork
 LARGEST_BATCH: Final = 50
 _COLLISION_REPEATS: Final = 3
 _KINDS: Final = ("uuid", "varchar", "bytea")
-LockRecords = Callable[[AsyncSession, Sequence[tuple[Message, MessageContext]]], Awaitable[None]]
 _Key = tuple[UUID | None, str]
 
 
@@ -134,7 +132,8 @@ class GroupCommit:
             await self._answer_repeats(session, [first for first in firsts if first.key not in entered], outcomes)
             fresh = [first for first in firsts if first.key in entered]
             if self._lock_records is not None and fresh:
-                await self._lock_records(session, [(each.request.message, each.request.context) for each in fresh])
+                messages = [(each.request.message, each.request.context) for each in fresh]
+                keep_locked(session, await self._lock_records(session, messages))
             writes = Writes(session)
             for first in fresh:
                 result = await self._handle(session, first, writes)

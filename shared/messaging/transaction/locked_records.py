@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import SessionTransaction
 
-_KEY: Final = "aftersale.locked"
+_KEY: Final = "aftersale.locked_records"
 R = TypeVar("R")
 
 

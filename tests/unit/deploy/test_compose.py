@@ -143,7 +143,8 @@ def test_the_builder_gets_no_secrets() -> None:
     rules = [line for line in lines if line and not line.startswith("#")]
     assert rules[0] == "*"
     assert set(rules[1:]) == {
-        "!pyproject.toml", "!requirements.lock", "!deploy", "!services", "!shared", "!tools", "**/__pycache__", "**/*.pyc",
+        "!pyproject.toml", "!requirements.lock", "!deploy", "!services", "!shared", "!tools",
+        "**/__pycache__", "**/*.pyc",
     }  # fmt: skip
 
 
