@@ -1,5 +1,6 @@
 """The service's use cases and dispatcher on a real database, without the broker around them."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from services.notifications import emails
-from services.notifications.jobs import Dispatcher
+from services.notifications.jobs import DispatchJob, dispatch_job
 from services.notifications.models import Email, EmailAttemptRow, NotificationsTables
 from services.notifications.senders import Sender
 from services.notifications.settings import Settings
@@ -58,7 +59,8 @@ class Notifications:
     settings: Settings
     sessions: async_sessionmaker[AsyncSession]
     woken: list[str] = field(default_factory=list)
-    dispatcher: Dispatcher = field(default_factory=Dispatcher)
+    job: DispatchJob = field(default_factory=dispatch_job)
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
 
     @asynccontextmanager
     async def work(self, context: MessageContext) -> AsyncIterator[UnitOfWork]:
@@ -69,10 +71,26 @@ class Notifications:
 
     def wake(self, name: str) -> None:
         self.woken.append(name)
+        self.answered.set()
 
-    async def dispatch(self) -> int:
-        """One round of the dispatcher."""
-        return await self.dispatcher.round(self)
+    async def dispatch(self, job: DispatchJob | None = None) -> int:
+        """Send until nothing is due and every answer is written down; returns how many mails were taken."""
+        job = job or self.job
+        taken = 0
+        while found := await job.round(self):
+            taken += found
+            await job.drain(self)
+        await job.drain(self)
+        return taken
+
+    async def dispatch_until_sent(self, *ids: UUID) -> None:
+        """Rounds, one for each answer, until these mails are sent, whatever is still in hand."""
+        while True:
+            self.answered.clear()
+            await self.job.round(self)
+            if [(await self.email(email_id)).state for email_id in ids] == [EmailState.SENT] * len(ids):
+                return
+            await self.answered.wait()
 
     async def receipt(self, local_part: str = "ok", by: MessageContext | None = None, **changes: Any) -> UUID:
         """A queued receipt for a customer."""
@@ -143,7 +161,7 @@ async def notifications(database_url: str, smtp_port: int, **changes: Any) -> As
             await connection.run_sync(_empty)
         service = Notifications(settings(database_url, smtp_port, **changes), create_sessions(engine))
         yield service
-        await service.dispatcher.close()
+        await service.job.finish(service)
     finally:
         await engine.dispose()
 
