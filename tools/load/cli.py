@@ -28,11 +28,12 @@ from tools.load import report
 from tools.load.fill import FillFailed, fill, fill_inbox
 from tools.load.made_up import Plan
 from tools.load.result import Result
+from tools.load.result_tables import show
 from tools.load.run import run_ceiling, run_load
 from tools.load.scenario import Scenario, all_scenarios
-from tools.load.screen import Steps, show
 from tools.load.shots import CHECKOUT, CONSOLE
 from tools.load.world import World
+from tools.screen import Steps
 
 REPORTS: Final = FOLDER / ".dev" / "load"
 _ASKED: Final = ("purchases", "customers", "notifications", "errorlog")

@@ -9,8 +9,9 @@ from rich.console import Console
 from tools.demo.memory import Memory, memory_of
 from tools.demo.proof import Difference, Proof, Row
 from tools.demo.reading import Reason, Tally
+from tools.demo.result import show
 from tools.demo.run import Summary
-from tools.demo.screen import Steps, show
+from tools.screen import Steps
 
 ROWS = (Row("purchases", 2, 2, None, None), Row("paid, GBP", 123456, 123456, None, None, is_money=True))
 

@@ -1,54 +1,15 @@
-"""What people see of a load test."""
+"""What people see of a load test at its end."""
 
-import time
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from tools.load.result import Result
 
 _NAMES: Final = ("p50", "p90", "p99", "p99.9", "p100")
-_LINE_EVERY_SECONDS: Final = 10.0
 _LONGEST_STATEMENTS: Final = 5
-
-
-class Steps:
-    """Steps as lines, and a bar where there is a terminal; elsewhere a line now and then."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._bars = Progress(
-            TextColumn("    {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            console=console, transient=True, disable=not console.is_terminal,
-        )  # fmt: skip
-        self._tasks: dict[str, TaskID] = {}
-        self._said = time.monotonic()
-
-    def __enter__(self) -> Self:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bars.stop()
-
-    def step(self, words: str) -> None:
-        """Something begins."""
-        self._console.print(words if words.startswith(" ") else f"› {words}", markup=False, soft_wrap=True)
-
-    def progress(self, name: str, done: int, total: int) -> None:
-        """How far it is."""
-        if name not in self._tasks:
-            self._tasks[name] = self._bars.add_task(name, total=total)
-        self._bars.update(self._tasks[name], completed=done, total=total)
-        if not self._console.is_terminal and time.monotonic() - self._said > _LINE_EVERY_SECONDS:
-            self._said = time.monotonic()
-            self._console.print(f"    {name}: {done} of {total}", markup=False)
 
 
 def show(console: Console, result: Result) -> None:
