@@ -65,7 +65,9 @@ class EnvironmentSettings(BaseSettings):
             return cls()
         except ValidationError as error:
             faults = error.errors(include_input=False, include_url=False, include_context=False)
-            raise SettingsInvalid("\n".join(f"{cls.variable(*fault['loc'])}: {fault['msg']}" for fault in faults)) from None
+            raise SettingsInvalid(
+                "\n".join(f"{cls.variable(*fault['loc'])}: {fault['msg']}" for fault in faults)
+            ) from None
 
     @classmethod
     def variable(cls, *field: int | str) -> str:
