@@ -70,6 +70,8 @@ def chart(
         _scale_values(axes, log=log_y and any(b > 0 for _, points in shown for _, b in points))
         if percent_x:
             _scale_percent(axes)
+        else:
+            axes.set_xlim(left=0)
         figure.legend(loc="outside right upper", frameon=False)
         return _drawn(figure, title)
 
