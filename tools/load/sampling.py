@@ -136,7 +136,7 @@ class Sampler:
 
 
 def _seconds_of(pid: int, apart: Collection[int]) -> float:
-    """Processor time of a process, of its children that live, but those counted `apart`, and of those that have ended."""
+    """Processor time of a process, of its children that live but are not `apart`, and of those that have ended."""
     own = _times(pid, with_ended=True)
     return own + sum(_times(child, with_ended=False) for child in descendants(pid, apart))
 
