@@ -2,11 +2,12 @@
 
 import io
 import os
+import subprocess
 from collections import Counter
 
 from rich.console import Console
 
-from tools.demo.memory import Memory, memory_of
+from tools.demo.memory import Memory, descendants, memory_of
 from tools.demo.proof import Difference, Proof, Row
 from tools.demo.reading import Reason, Tally
 from tools.demo.result import show
@@ -85,3 +86,12 @@ def test_memory_of_a_process_is_read_and_a_missing_one_is_not() -> None:
     assert used is not None
     assert used.now > 10_000_000
     assert memory_of(2**22 + 1) is None
+
+
+def test_what_is_counted_apart_is_no_part_of_the_process_that_started_it() -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        try:
+            assert child.pid in descendants(os.getpid())
+            assert child.pid not in descendants(os.getpid(), {child.pid})
+        finally:
+            child.kill()
