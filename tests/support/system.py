@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -16,8 +16,9 @@ import asyncpg
 from deploy.local.instance import CHECKOUT
 from deploy.local.processes import Process
 from deploy.local.services import SENDER, is_ready
-from tests.support.mails import Mails, catching_mails, free_port
+from tests.support.mails import Mails, catching_mails
 from tests.support.peer import Peer, peer
+from tests.support.ports import Ports
 from tests.support.servers import SERVICE_NAMES, TestServers
 from tests.support.wait import wait_until
 
@@ -82,6 +83,7 @@ class System:
     servers: TestServers
     vhost: str
     mails: Mails
+    ports: Ports
     databases: dict[str, str] = field(default_factory=dict)
     processes: list[Running] = field(default_factory=list)
 
@@ -134,9 +136,21 @@ class System:
                 await running.kill()
 
     async def queue_length(self, queue: str) -> int:
-        """Messages in a queue, whether or not somebody has them in hand. The broker's figure is up to 5 s old."""
+        """Messages in a queue, whether or not somebody has them in hand. The broker's figure is up to half a second old."""
         found = await asyncio.to_thread(self.servers.admin.get, "queues", self.vhost, queue)
         return int(found.get("messages", 0))
+
+    def messages_in(self, queue: str) -> list[dict[str, Any]]:
+        """The messages that wait in a queue, as the broker's HTTP API shows them; they stay there."""
+        what = {"count": 1000, "ackmode": "ack_requeue_true", "encoding": "auto"}
+        found: list[dict[str, Any]] = self.servers.admin.post("queues", self.vhost, queue, "get", body=what)
+        return found
+
+    async def until_in(self, queue: str, timeout: float = 15) -> list[dict[str, Any]]:
+        """Wait until something is in a queue, and return it."""
+        return await wait_until(
+            lambda: asyncio.to_thread(self.messages_in, queue), timeout, what=f"something is in {queue}"
+        )
 
     def queue_depths(self) -> dict[str, tuple[int, int]]:
         """Of every queue that is not empty, what waits and what somebody has in hand."""
@@ -146,7 +160,7 @@ class System:
 
     def _start(self, service: str, env: Mapping[str, str]) -> Running:
         register = self.servers.instance.processes
-        port = free_port()
+        port = self.ports.take()
         name = f"{self.vhost}-{service}-{len(self.processes)}"
         process = register.start(
             name,
@@ -176,11 +190,12 @@ class System:
 @asynccontextmanager
 async def new_system(servers: TestServers) -> AsyncIterator[System]:
     """A system with nothing running in it yet; everything of it is gone afterwards."""
-    vhost = f"t{next(_numbers)}"
+    vhost = f"{servers.worker}t{next(_numbers)}"
     await asyncio.to_thread(servers.provision_vhost, vhost)
     with ExitStack() as stack:
-        mails = stack.enter_context(catching_mails(servers.instance.folder / vhost))
-        system = System(servers, vhost, mails)
+        ports = stack.enter_context(closing(Ports()))
+        mails = stack.enter_context(catching_mails(servers.instance.folder / vhost, ports))
+        system = System(servers, vhost, mails, ports)
         for service in SERVICE_NAMES:
             system.databases[service] = f"{vhost}_{service}"
             await servers.new_database(service, system.databases[service])
