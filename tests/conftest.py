@@ -8,7 +8,7 @@ import pytest
 from xdist.workermanage import WorkerController
 
 from deploy.local.instance import CHECKOUT, Instance
-from deploy.local.leftovers import destroy, remove_leftovers, test_instance
+from deploy.local.leftovers import destroy, new_instance, remove_leftovers
 from tests.support.order import longest_first
 from tests.support.servers import TestServers, servers_of
 from tests.support.system import LIVE, System, new_system
@@ -82,6 +82,6 @@ def _instance_of_this_run(config: pytest.Config) -> Instance:
     """Owned by the process that pytest was started as, and gone when it ends, also after Ctrl-C."""
     if _INSTANCE not in config.stash:
         remove_leftovers(CHECKOUT)
-        instance = config.stash[_INSTANCE] = test_instance(CHECKOUT)
+        instance = config.stash[_INSTANCE] = new_instance(CHECKOUT)
         config.add_cleanup(lambda: destroy(instance))
     return config.stash[_INSTANCE]

@@ -12,7 +12,7 @@ PREFIX: Final = "test-"
 OWNER: Final = "owner"
 
 
-def test_instance(checkout: Path, purpose: str = "") -> Instance:
+def new_instance(checkout: Path, purpose: str = "") -> Instance:
     """A new instance for this test run, owned by this process: gone with it, at the latest at the next run."""
     instance = Instance(f"{PREFIX}{os.getpid()}{purpose and f'-{purpose}'}", checkout=checkout)
     instance.processes.note(OWNER, os.getpid())

@@ -57,9 +57,8 @@ async def test_a_lost_connection_loses_no_command(fresh_system: System, tmp_path
     admin = fresh_system.servers.admin
 
     def cut() -> bool:
-        ours = [
-            one["name"] for one in admin.get("vhosts", fresh_system.vhost, "connections") if one.get("user") == PEER
-        ]
+        there = admin.get("vhosts", fresh_system.vhost, "connections")
+        ours = [one["name"] for one in there if one.get("user") == PEER]
         for name in ours:
             admin.delete("connections", name)
         return len(ours) == 2

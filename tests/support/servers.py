@@ -11,7 +11,7 @@ import asyncpg
 
 from deploy.broker_admin import BrokerAdmin
 from deploy.local.instance import CHECKOUT, Instance
-from deploy.local.leftovers import destroy, test_instance
+from deploy.local.leftovers import destroy, new_instance
 from deploy.local.servers import Given, Servers
 from deploy.local.system import topology_of
 from deploy.provision import drop_databases, make_database, make_role
@@ -130,7 +130,7 @@ def servers_of(instance: Instance, worker: str = "") -> TestServers:
 @contextmanager
 def own_servers(purpose: str) -> Iterator[TestServers]:
     """A second broker and database, for tests that take theirs away from everybody who uses them."""
-    instance = test_instance(CHECKOUT, purpose)
+    instance = new_instance(CHECKOUT, purpose)
     try:
         servers = servers_of(instance)
         servers.start()

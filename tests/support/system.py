@@ -136,7 +136,7 @@ class System:
                 await running.kill()
 
     async def queue_length(self, queue: str) -> int:
-        """Messages in a queue, whether or not somebody has them in hand. The broker's figure is up to half a second old."""
+        """Messages in a queue, whether or not somebody has them in hand; up to half a second old."""
         found = await asyncio.to_thread(self.servers.admin.get, "queues", self.vhost, queue)
         return int(found.get("messages", 0))
 
