@@ -39,7 +39,7 @@ OUTAGES: dict[str, Break] = {
 }
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_an_alarm_that_blocks_publishing_under_load_loses_and_doubles_nothing(breakable: Breakable) -> None:
     """Consumers go on during an alarm; only publishing waits. So the services stay ready, and nothing gets out."""
     traffic = Traffic(breakable.system.amqp_url("checkout"))
@@ -62,7 +62,7 @@ async def test_an_alarm_that_blocks_publishing_under_load_loses_and_doubles_noth
     await prove_nothing_lost_or_doubled(breakable.system, traffic.accepted)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("outage", OUTAGES)
 async def test_an_outage_under_load_loses_and_doubles_nothing(breakable: Breakable, outage: str) -> None:
     traffic = Traffic(breakable.system.amqp_url("checkout"))
@@ -86,7 +86,7 @@ async def test_an_outage_under_load_loses_and_doubles_nothing(breakable: Breakab
     assert not storms, storms
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_what_an_alarm_holds_up_goes_out_under_the_same_id(breakable_system: System) -> None:
     """A publish without a time limit hangs for ever; what timed out may arrive all the same."""
     running = await breakable_system.start_one("purchases", env={"PURCHASES_PUBLISH_TIMEOUT_SECONDS": "1"})

@@ -18,7 +18,7 @@ from tests.support.system import System, new_system
 from tests.unit.demo.files import row, write
 
 REAL_DATA = Path(os.environ.get("AFTERSALE_REAL_DATA", CHECKOUT.parent / "shared" / "data" / "online-retail"))
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 class Quiet:

@@ -13,8 +13,6 @@ from tests.support.system import System
 from tests.support.wait import wait_until
 from tests.unit.demo.files import Taken, row, write
 
-pytestmark = pytest.mark.timeout(180)
-
 
 def peer_of(system: System, *, tries: int) -> Peer:
     url = system.amqp_url(PEER)

@@ -29,7 +29,7 @@ from shared.contracts.purchases import GetPurchase, SearchPurchases
 from tests.support.servers import TestServers
 from tests.support.system import System, new_system
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 _DATABASES = ("purchases", "customers", "notifications", "errorlog")
 
 

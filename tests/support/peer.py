@@ -88,14 +88,14 @@ class Peer:
         return identity
 
     async def ask(
-        self, message: Message, *, message_id: UUID | str | None = None, timeout: float = 15, **properties: Any
+        self, message: Message, *, message_id: UUID | str | None = None, timeout: float = 30, **properties: Any
     ) -> Answer:
         """Send a command or query and wait for the reply."""
         body = message.model_dump_json(exclude_none=True).encode()
         return await self.ask_raw(type(message).key, body, message_id=message_id, timeout=timeout, **properties)
 
     async def ask_raw(
-        self, key: str, body: bytes, *, message_id: UUID | str | None = None, timeout: float = 15, **properties: Any
+        self, key: str, body: bytes, *, message_id: UUID | str | None = None, timeout: float = 30, **properties: Any
     ) -> Answer:
         """Send bytes and wait for the reply."""
         identity = await self.send(key, body, message_id=message_id, reply=True, **properties)

@@ -5,6 +5,7 @@ import fcntl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -89,17 +90,17 @@ class TestServers:
             await connection.close()
 
     async def _template(self, service: str) -> str:
-        name = f"template_{service}"
-        ready = self.instance.folder / f"{name}.ready"
-        if ready.exists():
-            return name
-        async with _locked_aside(self.instance, name):
-            if not ready.exists():
-                await self._make_template(service, name)
-                ready.touch()
-        return name
+        if not self._is_ready(service):
+            # One after the other: Alembic knows one migration at a time in a process.
+            async with _locked_aside(self.instance, "templates"):
+                for needed in ("directory", service):
+                    if not self._is_ready(needed):
+                        await self._make_template(needed)
+                        self._ready_file(needed).touch()
+        return _template_name(service)
 
-    async def _make_template(self, service: str, name: str) -> None:
+    async def _make_template(self, service: str) -> None:
+        name = _template_name(service)
         connection = await asyncpg.connect(self.database_admin_url)
         try:
             await make_role(connection, self._role(service), self.instance.secret(f"database/{service}"))
@@ -114,10 +115,21 @@ class TestServers:
         if service == "directory":
             await fill_directory(url)
         else:
-            await copy_staff(self.database_url("directory", await self._template("directory")), url)
+            await copy_staff(self.database_url("directory", _template_name("directory")), url)
+
+    def _is_ready(self, service: str) -> bool:
+        return self._ready_file(service).exists()
+
+    def _ready_file(self, service: str) -> Path:
+        """Made when the template is: whatever process looks."""
+        return self.instance.folder / f"{_template_name(service)}.ready"
 
     def _role(self, service: str) -> str:
         return f"aftersale_{service}"
+
+
+def _template_name(service: str) -> str:
+    return f"template_{service}"
 
 
 def servers_of(instance: Instance, worker: str = "") -> TestServers:

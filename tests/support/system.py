@@ -54,7 +54,7 @@ class Running:
             assert self.process.alive, f"{self.service} ended with {self.process.exit_code}:\n{self.log_end()}"
             return self.is_ready
 
-        await wait_until(lambda: asyncio.to_thread(ready), _START_SECONDS, what=f"{self.service} is ready")
+        await wait_until(lambda: asyncio.to_thread(ready), _START_SECONDS, what=f"{self.service} is ready", every=0.1)
 
     async def kill(self) -> None:
         """SIGKILL: as in a power cut, no clean-up runs."""
@@ -119,21 +119,16 @@ class System:
         """
         started = [self._start(service, env or {}) for service in services or SERVICE_NAMES]
         if wait:
-            for running in started:
-                await running.wait_ready()
+            await asyncio.gather(*(running.wait_ready() for running in started))
         return started
 
     async def start_one(self, service: str, *, env: Mapping[str, str] | None = None, wait: bool = True) -> Running:
         """Start one process of a service."""
         return (await self.start(service, env=env, wait=wait))[0]
 
-    async def stop(self) -> None:
-        """Stop every process of this system."""
-        for running in self.processes:
-            running.process.send(signal.SIGTERM)
-        for running in self.processes:
-            if not await asyncio.to_thread(running.process.wait, _STOP_SECONDS):
-                await running.kill()
+    async def kill(self) -> None:
+        """End every process of this system at once: nothing of it is needed any more."""
+        await asyncio.gather(*(running.kill() for running in self.processes))
 
     async def queue_length(self, queue: str) -> int:
         """Messages in a queue, whether or not somebody has them in hand; up to half a second old."""
@@ -191,19 +186,22 @@ class System:
 async def new_system(servers: TestServers) -> AsyncIterator[System]:
     """A system with nothing running in it yet; everything of it is gone afterwards."""
     vhost = f"{servers.worker}t{next(_numbers)}"
-    await asyncio.to_thread(servers.provision_vhost, vhost)
     with ExitStack() as stack:
         ports = stack.enter_context(closing(Ports()))
         mails = stack.enter_context(catching_mails(servers.instance.folder / vhost, ports))
         system = System(servers, vhost, mails, ports)
-        for service in SERVICE_NAMES:
-            system.databases[service] = f"{vhost}_{service}"
-            await servers.new_database(service, system.databases[service])
+        system.databases = {service: f"{vhost}_{service}" for service in SERVICE_NAMES}
+        await asyncio.gather(
+            asyncio.to_thread(servers.provision_vhost, vhost),
+            *(servers.new_database(service, name) for service, name in system.databases.items()),
+        )
         LIVE.add(system)
         try:
             yield system
         finally:
-            await system.stop()
+            await system.kill()
             LIVE.discard(system)
-            await asyncio.to_thread(servers.admin.delete, "vhosts", vhost)
-            await servers.drop_databases(*system.databases.values())
+            await asyncio.gather(
+                asyncio.to_thread(servers.admin.delete, "vhosts", vhost),
+                servers.drop_databases(*system.databases.values()),
+            )
