@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from xdist.workermanage import WorkerController
 
-from deploy.local.instance import CHECKOUT, Instance
-from deploy.local.leftovers import destroy, new_instance, remove_leftovers
 from tests.support.order import longest_first
 from tests.support.servers import TestServers, servers_of
 from tests.support.system import LIVE, System, new_system
+from tools.dev.instance import CHECKOUT, Instance
+from tools.dev.leftovers import destroy, new_instance, remove_leftovers
 
 _WITHOUT_SERVERS = frozenset({"unit", "contract", "architecture"})
 _INSTANCE = pytest.StashKey[Instance]()

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from aiosmtpd.controller import Controller
 
-from deploy.local.mailcatcher import MAX_BYTES, Keeper
 from tests.support.ports import Ports
+from tools.dev.mailcatcher import MAX_BYTES, Keeper
 
 
 @dataclass(frozen=True)

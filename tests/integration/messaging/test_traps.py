@@ -18,19 +18,20 @@ from uuid import uuid4
 import aio_pika
 import pytest
 
-from deploy.local.failure import SetupFailed
-from deploy.local.instance import CHECKOUT
 from shared.contracts.notifications import EmailSent
 from shared.contracts.purchases import GetPurchase
-from shared.messaging import names, publishing
-from shared.messaging.publishing import Publisher, PublishUnknown
-from shared.metrics import Metrics
+from shared.messaging import names
+from shared.messaging.outbound import publisher as publisher_module
+from shared.messaging.outbound.publisher import Publisher, PublishUnknown
+from shared.observability.metrics import Metrics
 from tests.support.proxy import link_to
 from tests.support.samples import sample
 from tests.support.servers import TestServers
 from tests.support.shop import order_number, purchase
 from tests.support.system import System
 from tests.support.wait import wait_until
+from tools.dev.failure import SetupFailed
+from tools.dev.instance import CHECKOUT
 
 
 async def test_everything_but_replies_survives_a_restart_of_the_broker(fresh_system: System) -> None:
@@ -133,7 +134,7 @@ async def test_a_link_that_goes_silent_is_an_unknown_outcome(
     fresh_system: System, monkeypatch: pytest.MonkeyPatch, timeout: float
 ) -> None:
     """aiormq then cancels the publish; a loop that lets a CancelledError through that nobody asked for dies of it."""
-    monkeypatch.setattr(publishing, "HEARTBEAT_SECONDS", 2 if timeout > 20 else 60)
+    monkeypatch.setattr(publisher_module, "HEARTBEAT_SECONDS", 2 if timeout > 20 else 60)
     url = fresh_system.amqp_url("purchases")
     async with link_to(url) as link, _publisher(link.url(url), timeout) as publisher:
         await _publish(publisher)
