@@ -26,7 +26,7 @@ from shared.messaging.recovery.error_classification import BrokerLost, broker_ma
 _CONNECT_SECONDS: Final = 10
 _HEARTBEAT_SECONDS: Final = 10
 _CONFIRM_SECONDS: Final = 30.0
-_REPLY_SECONDS: Final = 15.0
+_REPLY_SECONDS: Final = 30.0
 _PAUSE_SECONDS: Final = 1.0
 PATIENCE: Final = (15.0, 30.0, 60.0, 60.0, 60.0)
 """Seconds to wait for a reply before the same message is sent again; given up after the last."""

@@ -19,7 +19,7 @@ from tools.dev.demo import SHIPPED
 from tools.dev.instance import CHECKOUT
 
 REAL_DATA = Path(os.environ.get("AFTERSALE_REAL_DATA", CHECKOUT.parent / "shared" / "data" / "online-retail"))
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from tools.load.scenario import all_scenarios
 from tools.load.shots import CHECKOUT, CONSOLE, RECEIPT, Ledger, Shot, shot
 from tools.load.world import World
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 _DATABASES = ("purchases", "customers", "notifications", "errorlog")
 
 

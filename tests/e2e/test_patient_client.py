@@ -13,8 +13,6 @@ from tools.client import NoReply, PatientClient
 from tools.demo.orders import CLIENT, Wish
 from tools.demo.run import PEER
 
-pytestmark = pytest.mark.timeout(180)
-
 
 def peer_of(system: System, *, tries: int) -> PatientClient:
     url = system.amqp_url(PEER)
@@ -57,7 +55,8 @@ async def test_a_lost_connection_loses_no_command(fresh_system: System, tmp_path
     admin = fresh_system.servers.admin
 
     def cut() -> bool:
-        ours = [one["name"] for one in admin.get("connections") if one.get("user") == PEER]
+        there = admin.get("vhosts", fresh_system.vhost, "connections")
+        ours = [one["name"] for one in there if one.get("user") == PEER]
         for name in ours:
             admin.delete("connections", name)
         return len(ours) == 1

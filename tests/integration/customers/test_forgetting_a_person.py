@@ -103,7 +103,6 @@ def because(peer: Peer) -> dict[str, str]:
     return {"client-id": peer.client, "actor": peer.actor, "reason": f"{CANARY} wants it"}
 
 
-@pytest.mark.timeout(240)
 async def test_nobody_can_tell_that_there_was_a_person(system: System) -> None:
     async with system.peer() as checkout, system.peer("console", actor="user:carl") as console:
         number = await buy(checkout, console)
@@ -152,7 +151,6 @@ async def moved_time(servers: TestServers) -> AsyncIterator[System]:
         yield system
 
 
-@pytest.mark.timeout(240)
 async def test_what_waited_on_the_ladder_brings_nobody_back(moved_time: System) -> None:
     """A message about the person is on its way back for the longest delay while the person is forgotten."""
     system = moved_time
