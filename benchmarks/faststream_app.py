@@ -37,9 +37,9 @@ def documents() -> dict[str, dict[str, Any]]:
     return {"FastStream": _facts(theirs), "ours": _facts(asyncapi_document(service))}
 
 
-def _declared(service: Service[Any]) -> RabbitBroker:
+def _declared(service: Service[Any], url: str | None = None) -> RabbitBroker:
     """The service's handlers as FastStream would have them: one subscriber per queue, filters by routing key."""
-    broker = RabbitBroker(logger=None)
+    broker = RabbitBroker(url, logger=None)
     for kind in service.handlers.kinds():
         subscriber = broker.subscriber(RabbitQueue(queue_name(service.name, kind), declare=False), no_reply=True)
         for route in service.handlers.routes:
@@ -90,20 +90,20 @@ def _by_faststream(broker: RabbitBroker) -> Any:
     )
 
 
-async def main(kind: str, port: int) -> None:
-    """Serve until SIGTERM."""
-    broker = _declared(LEDGER) if kind == "asgi" else RabbitBroker(logger=None)
-    await broker.connect(os.environ["LEDGER_AMQP_URL"])
-    app = _by_faststream(broker) if kind == "asgi" else _by_starlette()
-    if kind != "asgi":
-        await broker.start()
-    lifespan = "on" if kind == "asgi" else "off"
-    await uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, lifespan=lifespan)).serve()
-    await broker.stop()
-
-
 def _by_starlette() -> Any:
     return create_app(LEDGER.name, Health(LEDGER.name), Metrics(LEDGER.name).registry, asyncapi_document(LEDGER))
+
+
+async def main(kind: str, port: int) -> None:
+    """Serve until SIGTERM."""
+    broker = _declared(LEDGER, os.environ["LEDGER_AMQP_URL"])
+    if kind == "asgi":
+        app, lifespan = _by_faststream(broker), "on"
+    else:
+        app, lifespan = _by_starlette(), "off"
+        await broker.start()
+    await uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, lifespan=lifespan)).serve()
+    await broker.stop()
 
 
 if __name__ == "__main__":

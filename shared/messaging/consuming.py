@@ -80,7 +80,6 @@ class Consumers:
         self._broker = RabbitBroker(
             str(URL(url).update_query(heartbeat=HEARTBEAT_SECONDS, name=f"{receiver.handlers.service} consumers")),
             reconnect_interval=RECONNECT_SECONDS,
-            default_channel=Channel(prefetch_count=1, on_return_raises=True),
             ack_policy=AckPolicy.MANUAL,
             graceful_timeout=0.1,
             apply_types=False,
@@ -149,10 +148,8 @@ class Consumers:
                 declare=False,
             ),
             channel=Channel(prefetch_count=prefetch),
-            ack_policy=AckPolicy.MANUAL,
             decoder=_undecoded,
             no_reply=True,
-            include_in_schema=False,
         )
         subscriber(consume)
         return Consumption(queue, subscriber)
