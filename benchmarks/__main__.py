@@ -16,7 +16,7 @@ from benchmarks import mails as mail_bench
 from benchmarks import memory as memory_bench
 from benchmarks import one_hop as hop_bench
 from benchmarks.bounds import fallen
-from deploy.local.instance import CHECKOUT
+from tools.dev.instance import CHECKOUT
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]

@@ -18,13 +18,13 @@ from prometheus_client import CollectorRegistry, make_asgi_app
 
 from benchmarks.hop import LEDGER
 from deploy.services import load_all
-from shared.asyncapi import Document, asyncapi_document
-from shared.health import Health
-from shared.http import create_app
 from shared.messaging.handlers import Route
 from shared.messaging.names import queue_name
 from shared.messaging.service import Service
-from shared.metrics import Metrics
+from shared.observability.asyncapi import Document, asyncapi_document
+from shared.observability.health import Health
+from shared.observability.http import create_app
+from shared.observability.metrics import Metrics
 
 DOCUMENTED: Final = "purchases"
 _FEATURES: Final = ("reply", "security", "tags", "summary", "traits", "contentType")
@@ -98,11 +98,11 @@ async def main(kind: str, port: int) -> None:
     """Serve until SIGTERM."""
     broker = _declared(LEDGER, os.environ["LEDGER_AMQP_URL"])
     if kind == "asgi":
-        app, lifespan = _by_faststream(broker), "on"
+        app = _by_faststream(broker)
     else:
-        app, lifespan = _by_starlette(), "off"
+        app = _by_starlette()
         await broker.start()
-    await uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, lifespan=lifespan)).serve()
+    await uvicorn.Server(uvicorn.Config(app, port=port, log_config=None)).serve()
     await broker.stop()
 
 

@@ -1,7 +1,7 @@
 """Consumers of the same commands that differ in one part of FastStream; each message is acknowledged, nothing more.
 
-Run as `python -m benchmarks.faststream_consumers NAME COUNT`, the address in LEDGER_AMQP_URL. Prints the microseconds of
-processor time and of the clock that a message took, as JSON.
+Run as `python -m benchmarks.faststream_consumers NAME COUNT`, the address in LEDGER_AMQP_URL. Prints the microseconds
+of processor time and of the clock that a message took, as JSON.
 """
 
 import asyncio
@@ -28,7 +28,6 @@ from faststream.rabbit import (
     RabbitQueue,
     RabbitRouter,
 )
-from faststream.rabbit.annotations import RabbitMessage
 from faststream.rabbit.opentelemetry import RabbitTelemetryMiddleware
 from faststream.rabbit.prometheus import RabbitPrometheusMiddleware
 from opentelemetry.sdk.trace import TracerProvider
@@ -37,8 +36,8 @@ from prometheus_client import CollectorRegistry
 
 from benchmarks.hop import BookDeposit
 from shared.messaging import names
-from shared.metrics import Metrics
-from shared.tracing import Tracing, Travelling
+from shared.observability.metrics import Metrics
+from shared.observability.traces import Tracing, Travelling
 
 QUEUE: Final = "ledger.commands"
 PREFETCH: Final = 100
@@ -91,7 +90,7 @@ async def bare(url: str, taken: Taken) -> object:
 
 
 def _with(*middlewares: Any, router: bool = False, around: Callable[[Receive], Receive] | None = None) -> Consume:
-    """A subscriber as shared/messaging/consuming.py has it, and something on top of it."""
+    """A subscriber as shared/messaging/inbound/consumers.py has it, and something on top of it."""
 
     async def consume(url: str, taken: Taken) -> object:
         broker = _broker(url, *middlewares)
@@ -156,7 +155,9 @@ async def publish_bare(url: str, taken: Taken) -> object:
     exchange = await channel.get_exchange(names.EVENTS, ensure=False)
 
     async def publish() -> None:
-        message = aio_pika.Message(b"{}", delivery_mode=aio_pika.DeliveryMode.PERSISTENT, content_type="application/json")
+        message = aio_pika.Message(
+            b"{}", delivery_mode=aio_pika.DeliveryMode.PERSISTENT, content_type="application/json"
+        )
         await exchange.publish(message, _UNHEARD, mandatory=False)
 
     await _publish_all(publish, taken)
@@ -195,7 +196,7 @@ def _validating(receive: Receive) -> Receive:
 
 
 def _watched(receive: Receive) -> Receive:
-    """What shared/messaging/receiving.py counts and traces of a message."""
+    """What shared/messaging/inbound/message_pipeline.py counts and traces of a message."""
     metrics, tracing = Metrics("ledger"), Tracing("ledger")
 
     async def watch(raw: AbstractIncomingMessage) -> None:
@@ -232,9 +233,7 @@ def _channel() -> Channel:
 
 
 def _broker(url: str, *middlewares: Any, apply_types: bool = False) -> RabbitBroker:
-    return RabbitBroker(
-        url, ack_policy=AckPolicy.MANUAL, apply_types=apply_types, middlewares=middlewares, logger=None
-    )
+    return RabbitBroker(url, ack_policy=AckPolicy.MANUAL, apply_types=apply_types, middlewares=middlewares, logger=None)
 
 
 async def _undecoded(message: StreamMessage[AbstractIncomingMessage]) -> AbstractIncomingMessage:

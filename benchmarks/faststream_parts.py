@@ -17,8 +17,8 @@ from benchmarks import faststream_consumers as consumers
 from benchmarks.faststream_app import documents
 from benchmarks.one_hop import BATCH, arrived, own, send
 from benchmarks.place import Place, place
-from deploy.demo.memory import memory_of
-from deploy.local.instance import CHECKOUT
+from tools.demo.memory import memory_of
+from tools.dev.instance import CHECKOUT
 
 _WITHOUT: Final = {
     consumers.BARE: None,
@@ -155,5 +155,5 @@ def _processor_seconds(port: int) -> float:
 
 
 def _page(port: int, page: str) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=5) as answer:  # noqa: S310 - our own
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=5) as answer:
         return str(answer.read().decode())

@@ -5,7 +5,7 @@ Run as `python -m benchmarks.hop ledger` and `python -m benchmarks.hop tally`.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Final
 from uuid import UUID
@@ -19,13 +19,12 @@ from sqlalchemy.orm import Mapped, mapped_column
 from shared.contracts.message import Command, Data, Event, Message
 from shared.contracts.values import Line
 from shared.database import ServiceTables
-from shared.logs import configure
 from shared.messaging.handlers import Handlers
-from shared.messaging.locked import keep_locked, locked
-from shared.messaging.origin import Origin
-from shared.messaging.running import RunningService
+from shared.messaging.host.service_host import ServiceHost
+from shared.messaging.message_context import MessageContext
 from shared.messaging.service import Service
-from shared.messaging.work import Work
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.observability.logs import configure
 from shared.settings import ServiceSettings
 
 ACCOUNTS: Final = 1000
@@ -92,30 +91,32 @@ _ledger = Handlers("ledger")
 _tally = Handlers("tally")
 
 
-@_ledger.command(BookDeposit, record=lambda command: str(command.account))
-async def book_deposit(command: BookDeposit, work: Work) -> Booked:
-    account = locked(work.session, Account, command.account)
+@_ledger.command(BookDeposit, lane=lambda command: str(command.account))
+async def book_deposit(command: BookDeposit, work: UnitOfWork) -> Booked:
+    account = work.locked(Account, command.account)
     if account is None:
         account = await work.session.get_one(Account, command.account, with_for_update=True, populate_existing=True)
     account.balance += command.amount
     account.version += 1
     event = DepositBooked(account=command.account, amount=command.amount, began=command.began, note=command.note)
-    await work.publish(event, record=str(command.account))
+    await work.publish(event, order_key=str(command.account))
     return Booked(account=account.id, version=account.version)
 
 
 @_tally.event(DepositBooked)
-async def on_deposit_booked(event: DepositBooked, work: Work) -> None:
-    assert work.origin.message_id is not None  # noqa: S101 - the plumbing refuses events without an id
-    work.session.add(Entry(id=work.origin.message_id, account=event.account, began=event.began))
+async def on_deposit_booked(event: DepositBooked, work: UnitOfWork) -> None:
+    assert work.context.message_id is not None  # noqa: S101 - the plumbing refuses events without an id
+    work.session.add(Entry(id=work.context.message_id, account=event.account, began=event.began))
 
 
-async def lock_accounts(session: AsyncSession, messages: Sequence[tuple[Message, Origin]]) -> None:
+async def lock_accounts(
+    session: AsyncSession, messages: Sequence[tuple[Message, MessageContext]]
+) -> dict[Hashable, object]:
     """Lock and read the accounts of a batch in the order of their numbers, as every real service of the kind does."""
     numbers = {message.account for message, _ in messages if isinstance(message, BookDeposit)}
     wanted = select(Account).where(Account.id.in_(numbers)).order_by(Account.id).with_for_update()
     accounts = await session.scalars(wanted.execution_options(populate_existing=True))
-    keep_locked(session, {account.id: account for account in accounts})
+    return {account.id: account for account in accounts}
 
 
 LEDGER: Final = Service(
@@ -137,7 +138,7 @@ def main(name: str) -> int:
     service: Service[Any] = LEDGER if name == LEDGER.name else TALLY
     settings = service.settings.load()
     configure(service.name, settings.log_level)
-    return uvloop.run(RunningService(service, settings).run())
+    return uvloop.run(ServiceHost(service, settings).run())
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from sqlalchemy import MetaData
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement
 
-from shared.messaging.housekeeping import BATCH, INBOX_WINDOW, forget_handled
-from shared.messaging.tables import inbox_table
+from shared.messaging.host.housekeeping import BATCH, INBOX_WINDOW, forget_handled
+from shared.messaging.transaction.tables import inbox_table
 
 if TYPE_CHECKING:
     import asyncpg

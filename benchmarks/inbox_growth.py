@@ -22,10 +22,10 @@ import asyncpg
 import uvloop
 
 from benchmarks.inbox_designs import DESIGNS, OURS, Design, Sessions
-from deploy.local.instance import Instance
-from deploy.local.postgres import PostgreSQL
 from shared.database import create_engine, create_sessions
-from shared.messaging.origin import new_id
+from shared.ids import new_id
+from tools.dev.instance import Instance
+from tools.dev.postgres import PostgreSQL
 
 _ROUNDS: Final = 150
 _WARM: Final = 10

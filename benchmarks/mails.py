@@ -11,12 +11,12 @@ from typing import Any, Final
 import aiosmtplib
 import uvloop
 
-from deploy.load.cli import world_of
-from deploy.load.scenario import all_scenarios
-from deploy.load.scenarios.mails import HTML, TEXT, Mails, store_mails
-from deploy.local.instance import Instance
-from deploy.local.services import SENDER
-from deploy.local.system import LocalSystem
+from tools.dev.instance import Instance
+from tools.dev.services import SENDER
+from tools.dev.system import LocalSystem
+from tools.load.cli import world_of
+from tools.load.scenario import all_scenarios
+from tools.load.scenarios.mails import HTML, TEXT, Mails, store_mails
 
 CONNECTIONS: Final = 16
 """As many as the dispatcher has by default."""

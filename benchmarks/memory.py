@@ -9,11 +9,11 @@ from typing import Any, Final
 import uvloop
 from faststream.rabbit import RabbitBroker, RabbitQueue
 
-from deploy.demo.memory import memory_of
-from deploy.local.instance import CHECKOUT, Instance
-from deploy.local.services import ServiceProcesses, is_ready
-from deploy.local.system import LocalSystem
 from deploy.services import SERVICES
+from tools.demo.memory import memory_of
+from tools.dev.instance import CHECKOUT, Instance
+from tools.dev.services import ServiceProcesses, is_ready
+from tools.dev.system import LocalSystem
 
 EMPTY: Final = "empty FastStream process"
 _MEBI: Final = 2**20

@@ -14,9 +14,9 @@ import asyncpg
 
 from benchmarks.hop import ACCOUNTS, BookDeposit
 from benchmarks.place import PEER, Place, place
-from deploy.load.histogram import Histogram
-from deploy.local.processes import Process
 from shared.messaging import names
+from tools.dev.processes import Process
+from tools.load.histogram import Histogram
 
 BATCH: Final = 50
 _WINDOW: Final = 100

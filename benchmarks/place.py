@@ -16,11 +16,11 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from benchmarks.hop import ACCOUNTS, LEDGER, TALLY, Account, BookDeposit, LedgerTables, TallyTables
-from deploy.local.instance import CHECKOUT, Instance
-from deploy.local.processes import Process
-from deploy.local.servers import Given, Servers
 from deploy.topology import Topology, build
-from shared.messaging.principals import Principal
+from shared.messaging.inbound.authorization import Principal
+from tools.dev.instance import CHECKOUT, Instance
+from tools.dev.processes import Process
+from tools.dev.servers import Given, Servers
 
 PEER: Final = "bench"
 _SERVICES: Final = {"ledger": LedgerTables, "tally": TallyTables}

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shared.contracts.message import Command, Event
 from shared.messaging import names
+from shared.messaging.inbound.authorization import Principal
 from shared.messaging.names import QueueKind, queue_name
-from shared.messaging.principals import Principal
 
 if TYPE_CHECKING:
     from shared.messaging.service import Service
@@ -117,7 +117,7 @@ def _fixed_queues() -> list[Queue]:
                 **_AT_LEAST_ONCE,
             },
         )
-        for delay in names.LADDER
+        for delay in names.RETRY_DELAYS
     ]
     return [
         *retries,
@@ -128,7 +128,7 @@ def _fixed_queues() -> list[Queue]:
 
 def _fixed_bindings() -> list[Binding]:
     return [
-        *(Binding(names.RETRY, delay.queue, f"{delay.name}.#") for delay in names.LADDER),
+        *(Binding(names.RETRY, delay.queue, f"{delay.name}.#") for delay in names.RETRY_DELAYS),
         Binding(names.RETURN, names.DEAD_LETTERS, f"*.{names.DEAD_LETTERS}"),
         Binding(names.DEAD, names.DEAD_LETTERS, "#"),
         Binding(names.PARKED, names.PARKED_QUEUE, "#"),
@@ -233,7 +233,7 @@ def _peer_queue(name: str) -> str:
 
 
 def _retry_keys(service: str, kinds: Iterable[str]) -> str:
-    delays = "|".join(delay.name for delay in names.LADDER)
+    delays = "|".join(delay.name for delay in names.RETRY_DELAYS)
     return rf"^({delays})\.{service}\.({'|'.join(kinds)})$"
 
 

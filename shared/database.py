@@ -8,7 +8,7 @@ from sqlalchemy import DateTime, MetaData, Table, func
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from shared.messaging.tables import inbox_table, outbox_table
+from shared.messaging.transaction.tables import inbox_table, outbox_table
 from shared.staff.tables import staff_table
 
 CONSTRAINT_NAMES: Mapping[str, str] = {

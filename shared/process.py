@@ -9,9 +9,9 @@ from urllib.error import URLError
 import uvloop
 
 from shared import migrations
-from shared.logs import configure, logger
-from shared.messaging.running import RunningService
+from shared.messaging.host.service_host import ServiceHost
 from shared.messaging.service import Service
+from shared.observability.logs import configure, logger
 from shared.settings import ServiceSettings, SettingsInvalid
 
 
@@ -30,7 +30,7 @@ def main(service: Service[Any]) -> None:
 
 
 def _run(service: Service[Any], settings: ServiceSettings) -> int:
-    return uvloop.run(RunningService(service, settings).run())
+    return uvloop.run(ServiceHost(service, settings).run())
 
 
 def _migrate(service: Service[Any], settings: ServiceSettings) -> int:

@@ -21,7 +21,7 @@ from deploy.services import SERVICES, load_all
 from deploy.topology import build
 from services.directory.commands import load as load_directory
 from shared import migrations
-from shared.messaging.principals import Principals
+from shared.messaging.inbound.authorization import Principals
 
 SETTING: Final = "AFTERSALE_PROVISIONING_FILE"
 PEERS: Final = Path("deploy/peers.yaml")

@@ -7,10 +7,10 @@ from services.customers.models import Facts
 from services.customers.purchases import note_news
 from services.customers.statements import ANNOUNCE, given
 from shared.contracts.notifications import EmailBounced, EmailEvent, EmailFailed, EmailSent
-from shared.messaging.work import Work
+from shared.messaging.unit_of_work import UnitOfWork
 
 
-async def note_email(work: Work, event: EmailEvent) -> None:
+async def note_email(work: UnitOfWork, event: EmailEvent) -> None:
     """A mail about a purchase was queued, held, sent, bounced or given up."""
     facts: Facts = {"email_id": str(event.email_id), "email_type": event.email_type.value, "title": event.subject}
     if isinstance(event, EmailSent):
@@ -21,13 +21,13 @@ async def note_email(work: Work, event: EmailEvent) -> None:
         await announce(work, event, facts)
 
 
-async def announce(work: Work, event: EmailEvent, facts: Facts, *, at: datetime | None = None) -> None:
+async def announce(work: UnitOfWork, event: EmailEvent, facts: Facts, *, at: datetime | None = None) -> None:
     """Put a line into the profile of whoever made the purchase; its name is the event's noun and verb.
 
     Of an anonymized customer only what is not personal is kept. Raises MissingPrerequisite `purchase_not_found`.
     """
     line = {
-        "id": work.origin.message_id,
+        "id": work.context.message_id,
         "at": at or datetime.now(UTC),
         "subject": ".".join(type(event).key.split(".")[1:3]),
         "facts": facts,

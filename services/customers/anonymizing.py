@@ -29,18 +29,18 @@ from shared.contracts.customers import (
     CustomerChanged,
 )
 from shared.contracts.personal import REMOVED, anonymized
-from shared.messaging.erasing import erase_from_outbox
-from shared.messaging.work import Work
+from shared.messaging.anonymization import anonymize_outbox
+from shared.messaging.unit_of_work import UnitOfWork
 
 
-async def anonymize_customer(work: Work, command: AnonymizeCustomer) -> CustomerChanged:
+async def anonymize_customer(work: UnitOfWork, command: AnonymizeCustomer) -> CustomerChanged:
     """Nobody learns any more who this customer was, nor its aliases; what it bought and paid stays.
 
     Every other service does the same when it hears of it. Raises `customer_not_found`, `version_conflict`,
     `customer_anonymized`, `customer_is_alias`, `refund_open`. The reason given for it is not kept: it may name
     whom nobody is to know any more.
     """
-    work = replace(work, origin=replace(work.origin, reason=None))
+    work = replace(work, context=replace(work.context, reason=None))
     await one_at_a_time(work)
     customer = await lock_for(work, Action.ANONYMIZE, command.customer_id, command.expected_version)
     members = (await work.session.scalars(family_of(customer.id))).all()
@@ -67,7 +67,7 @@ async def anonymize_customer(work: Work, command: AnonymizeCustomer) -> Customer
     return receipt(customer)
 
 
-async def tell_anonymized(work: Work, customer: Customer, purchases: Iterable[tuple[str, str]]) -> None:
+async def tell_anonymized(work: UnitOfWork, customer: Customer, purchases: Iterable[tuple[str, str]]) -> None:
     """Tell whoever keeps data of these purchases, by their reference numbers and the seller's order numbers."""
     rest = list(purchases)
     while True:
@@ -79,13 +79,13 @@ async def tell_anonymized(work: Work, customer: Customer, purchases: Iterable[tu
                 reference_numbers=tuple(number for number, _ in some),
                 client_order_ids=tuple(order_id for _, order_id in some),
             ),
-            record=customer.id,
+            order_key=customer.id,
         )
         if not rest:
             return
 
 
-async def _bury(work: Work, members: Sequence[UUID], at: datetime) -> None:
+async def _bury(work: UnitOfWork, members: Sequence[UUID], at: datetime) -> None:
     """Of what the customer was known by only digests stay, so that late messages are recognized."""
     known_by = (await work.session.scalars(select(Identity).where(Identity.customer_id.in_(members)))).all()
     if known_by:
@@ -103,7 +103,7 @@ async def _bury(work: Work, members: Sequence[UUID], at: datetime) -> None:
     await work.session.execute(delete(Identity).where(Identity.customer_id.in_(members)))
 
 
-async def _erase(work: Work, members: Sequence[UUID], reference_numbers: Sequence[str]) -> None:
+async def _erase(work: UnitOfWork, members: Sequence[UUID], reference_numbers: Sequence[str]) -> None:
     """Personal data beside the contacts. By its reference numbers the customer is still found."""
     await work.session.execute(
         delete(SearchKey).where(SearchKey.customer_id.in_(members), SearchKey.kind != KeyKind.REFERENCE_NUMBER)
@@ -117,6 +117,6 @@ async def _erase(work: Work, members: Sequence[UUID], reference_numbers: Sequenc
         announcement.facts = kept_facts(announcement.facts)
     reasons = update(Change).where(Change.customer_id.in_(members), Change.facts.has_key(REASON_GIVEN))
     await work.session.execute(reasons.values(facts=Change.facts.concat({REASON_GIVEN: REMOVED})))
-    await erase_from_outbox(
+    await anonymize_outbox(
         work.session, CustomersTables.outbox, reference_numbers, records=[str(member) for member in members]
     )

@@ -28,13 +28,13 @@ from shared.contracts.customers import (
     UpdateContact,
 )
 from shared.contracts.purchases import UNPAID, Contact, ContactRole, UpdatePurchaseContact
+from shared.contracts.refusals import Refused
 from shared.contracts.values import FieldError
-from shared.errors import Refused
-from shared.messaging.origin import new_id
-from shared.messaging.work import Work
+from shared.ids import new_id
+from shared.messaging.unit_of_work import UnitOfWork
 
 
-async def create_customer(work: Work, command: CreateCustomer) -> CustomerChanged:
+async def create_customer(work: UnitOfWork, command: CreateCustomer) -> CustomerChanged:
     """A customer that has not bought yet. Raises `contact_incomplete`, `customer_exists`."""
     given = {
         ContactRole.BILLING: command.billing_contact,
@@ -53,7 +53,7 @@ async def create_customer(work: Work, command: CreateCustomer) -> CustomerChange
     return CustomerChanged(customer_id=customer.id, version=1)
 
 
-async def add_contact(work: Work, command: AddContact) -> CustomerChanged:
+async def add_contact(work: UnitOfWork, command: AddContact) -> CustomerChanged:
     """The role has a contact of its own from now on; the others go on sharing theirs.
 
     Raises `customer_not_found`, `version_conflict`, `contact_incomplete`, `billing_contact_exists`,
@@ -73,7 +73,7 @@ async def add_contact(work: Work, command: AddContact) -> CustomerChanged:
     return receipt(customer)
 
 
-async def update_contact(work: Work, command: UpdateContact) -> ContactUpdated:
+async def update_contact(work: UnitOfWork, command: UpdateContact) -> ContactUpdated:
     """The contact in the role says something else, for every role that shares it.
 
     With `update_unpaid_purchases` the purchases that are not paid follow; issued documents never change.
@@ -97,7 +97,7 @@ async def update_contact(work: Work, command: UpdateContact) -> ContactUpdated:
     return ContactUpdated(**dict(receipt(customer)), purchases_updated=len(followers))
 
 
-async def merge_contacts(work: Work, command: MergeContacts) -> CustomerChanged:
+async def merge_contacts(work: UnitOfWork, command: MergeContacts) -> CustomerChanged:
     """The roles share the contact of `into`; contacts that have no role any more are kept for the record.
 
     Raises `customer_not_found`, `version_conflict`, `contacts_already_shared`, `contact_incomplete`.
@@ -119,19 +119,19 @@ async def merge_contacts(work: Work, command: MergeContacts) -> CustomerChanged:
     return receipt(customer)
 
 
-async def _close(work: Work, customer: Customer, change: str, roles: tuple[ContactRole, ...]) -> None:
+async def _close(work: UnitOfWork, customer: Customer, change: str, roles: tuple[ContactRole, ...]) -> None:
     await work.session.flush()
     await index_contacts(work, customer)
     await changed(work, customer, change, {"roles": ", ".join(role.value for role in roles)})
     await tell_update(work, customer, change, roles)
 
 
-def _new_contact(work: Work, customer: Customer, fields: dict[str, Any], role: ContactRole) -> ContactRow:
+def _new_contact(work: UnitOfWork, customer: Customer, fields: dict[str, Any], role: ContactRole) -> ContactRow:
     return ContactRow(
         id=new_id(),
         customer_id=customer.id,
         fields=fields,
-        created_by=work.origin.actor,
+        created_by=work.context.actor,
         is_billing=role is ContactRole.BILLING,
         is_delivery=role is ContactRole.DELIVERY,
         is_licensee=role is ContactRole.LICENSEE,
@@ -155,7 +155,7 @@ def _check(roles: tuple[ContactRole, ...] | list[ContactRole], fields: dict[str,
         raise Refused("contact_incomplete", "The contact lacks what its role needs.", errors=errors)
 
 
-async def _unpaid(work: Work, customer: Customer) -> list[str]:
+async def _unpaid(work: UnitOfWork, customer: Customer) -> list[str]:
     statement = (
         select(CustomerPurchase.reference_number)
         .where(CustomerPurchase.customer_id.in_(family(customer.id)), CustomerPurchase.status.in_(UNPAID))
@@ -165,7 +165,7 @@ async def _unpaid(work: Work, customer: Customer) -> list[str]:
 
 
 async def _update_purchases(
-    work: Work, reference_numbers: list[str], roles: tuple[ContactRole, ...], contact: ContactDetails
+    work: UnitOfWork, reference_numbers: list[str], roles: tuple[ContactRole, ...], contact: ContactDetails
 ) -> None:
     if contact.email is None or contact.country is None:
         raise Refused(
@@ -175,5 +175,5 @@ async def _update_purchases(
     for reference_number in reference_numbers:
         await work.command(
             UpdatePurchaseContact(reference_number=reference_number, roles=roles, contact=Contact(**known)),
-            record=reference_number,
+            order_key=reference_number,
         )

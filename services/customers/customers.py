@@ -26,10 +26,10 @@ from services.customers.search_terms import OF_CONTACTS, Key, keys_of
 from services.customers.statements import ADD_SEARCH_KEYS, given
 from shared.contracts.customers import CustomerChanged, CustomerUpdated
 from shared.contracts.purchases import ContactRole
-from shared.errors import MissingPrerequisite, Refused
-from shared.messaging.origin import new_id
-from shared.messaging.principals import ALL_CLIENTS
-from shared.messaging.work import Work
+from shared.contracts.refusals import MissingPrerequisite, Refused
+from shared.contracts.values import ALL_CLIENTS
+from shared.ids import new_id
+from shared.messaging.unit_of_work import UnitOfWork
 
 REASON_GIVEN: Final = "reason_given"
 
@@ -44,14 +44,14 @@ def not_found(**address: str | None) -> MissingPrerequisite:
     return MissingPrerequisite("customer_not_found", "There is no such customer, or not yet.", errors=(), **address)
 
 
-async def lock_customers(work: Work, *customer_ids: UUID) -> dict[UUID, Customer]:
+async def lock_customers(work: UnitOfWork, *customer_ids: UUID) -> dict[UUID, Customer]:
     """The customers with their contacts, locked in the order of their ids until the transaction ends.
 
     Raises MissingPrerequisite `customer_not_found`.
     """
     rows = await work.session.scalars(
         select(Customer)
-        .where(Customer.id.in_(customer_ids), Customer.client_id == work.origin.client_id)
+        .where(Customer.id.in_(customer_ids), Customer.client_id == work.context.client_id)
         .order_by(Customer.id)
         .options(selectinload(Customer.contacts))
         .with_for_update(of=Customer)
@@ -64,7 +64,7 @@ async def lock_customers(work: Work, *customer_ids: UUID) -> dict[UUID, Customer
     return found
 
 
-async def lock_for(work: Work, action: Action, customer_id: UUID, expected_version: int | None) -> Customer:
+async def lock_for(work: UnitOfWork, action: Action, customer_id: UUID, expected_version: int | None) -> Customer:
     """The customer, locked, if the action is allowed now; raises the refusal otherwise."""
     customer = (await lock_customers(work, customer_id))[customer_id]
     check_version(customer, expected_version)
@@ -91,7 +91,7 @@ def check_version(customer: Customer, expected: int | None) -> None:
         )
 
 
-async def standing(work: Work, customer: Customer) -> Standing:
+async def standing(work: UnitOfWork, customer: Customer) -> Standing:
     """What the rules want to know of a customer with loaded contacts."""
     return Standing(
         customer_id=customer.id,
@@ -103,7 +103,7 @@ async def standing(work: Work, customer: Customer) -> Standing:
     )
 
 
-async def open_refunds(work: Work, customer_id: UUID) -> int:
+async def open_refunds(work: UnitOfWork, customer_id: UUID) -> int:
     """Refunds of the customer and its aliases that are on their way."""
     statement = (
         select(func.count())
@@ -124,42 +124,42 @@ def family(root_id: UUID) -> Any:
     return select(members.union_all(select(Customer.id).join(members, Customer.merged_into_id == members.c.id)).c.id)
 
 
-async def one_at_a_time(work: Work) -> None:
+async def one_at_a_time(work: UnitOfWork) -> None:
     """Merging, its undoing and anonymizing change many records of a client at once: one of them at a time."""
-    key = f"aftersale-customers/{work.origin.client_id}"
+    key = f"aftersale-customers/{work.context.client_id}"
     await work.session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": key})
 
 
-async def changed(work: Work, customer: Customer, subject: str, facts: Facts) -> None:
+async def changed(work: UnitOfWork, customer: Customer, subject: str, facts: Facts) -> None:
     """Close a change of a customer: new version, who and when, and a line in its history."""
     customer.version += 1
     customer.changed_at = datetime.now(UTC)
-    customer.changed_by = work.origin.actor
+    customer.changed_by = work.context.actor
     note(work, customer.id, subject, facts)
 
 
-def note(work: Work, customer_id: UUID, subject: str, facts: Facts) -> None:
+def note(work: UnitOfWork, customer_id: UUID, subject: str, facts: Facts) -> None:
     """A line in the history of a customer, written with the other changes of the use case."""
     work.session.add(Change(customer_id=customer_id, **line_of(work, subject, facts)))
 
 
-def line_of(work: Work, subject: str, facts: Facts) -> dict[str, Any]:
+def line_of(work: UnitOfWork, subject: str, facts: Facts) -> dict[str, Any]:
     """What a line in a history says. Facts hold no personal data, except perhaps the reason that was given."""
     return {
         "id": new_id(),
         "at": datetime.now(UTC),
-        "actor": work.origin.actor,
+        "actor": work.context.actor,
         "subject": subject,
-        "facts": facts if work.origin.reason is None else facts | {REASON_GIVEN: work.origin.reason},
-        "correlation_id": work.origin.correlation_id,
+        "facts": facts if work.context.reason is None else facts | {REASON_GIVEN: work.context.reason},
+        "correlation_id": work.context.correlation_id,
     }
 
 
-async def tell_update(work: Work, customer: Customer, change: str, roles: Iterable[ContactRole]) -> None:
+async def tell_update(work: UnitOfWork, customer: Customer, change: str, roles: Iterable[ContactRole]) -> None:
     """Tell that the customer's data have changed; not what to."""
     await work.publish(
         CustomerUpdated(customer_id=customer.id, version=customer.version, change=change, roles=tuple(roles)),
-        record=customer.id,
+        order_key=customer.id,
     )
 
 
@@ -173,7 +173,7 @@ def contact_of(customer: Customer, role: ContactRole) -> ContactRow:
     return next(row for row in customer.contacts if role in roles_of(row))
 
 
-async def index_contacts(work: Work, customer: Customer) -> None:
+async def index_contacts(work: UnitOfWork, customer: Customer) -> None:
     """Find the customer by its present contacts, and no longer by earlier ones. Identities stay: it is still known
     by what it bought under."""
     await work.session.execute(
@@ -190,7 +190,7 @@ def search_keys(keys: Iterable[Key]) -> dict[str, Any]:
     return given("keys", {"kind": [key.kind for key in in_order], "term": [key.term for key in in_order]})
 
 
-async def claim(work: Work, customer: Customer, kind: str, term: str) -> UUID:
+async def claim(work: UnitOfWork, customer: Customer, kind: str, term: str) -> UUID:
     """Let the customer be known by this; returns whose it is, another customer's if that one was first."""
     given = {"client_id": customer.client_id, "kind": kind, "term": term}
     await work.session.execute(insert_or(Identity).values(**given, customer_id=customer.id).on_conflict_do_nothing())

@@ -14,7 +14,7 @@ from uuid import UUID
 from shared.contracts.customers import STATE_REQUIRED, CustomerKind
 from shared.contracts.purchases import ContactRole
 from shared.contracts.values import AllowedAction
-from shared.folding import folded
+from shared.search.folding import folded
 
 ContactFields = Mapping[str, Any]
 """The fields of a contact that are not empty."""

@@ -7,10 +7,10 @@ from sqlalchemy import Select, func, select, tuple_
 from services.customers.models import SearchKey
 from services.customers.search_terms import KeyKind
 from shared.contracts.customers import DuplicatePage, DuplicateReason, DuplicateSuggestion, ListDuplicates
-from shared.errors import Refused
-from shared.messaging.cursors import opened, sealed
-from shared.messaging.principals import ALL_CLIENTS
-from shared.messaging.work import Work
+from shared.contracts.refusals import Refused
+from shared.contracts.values import ALL_CLIENTS
+from shared.messaging.pagination import cursor_after, cursor_position
+from shared.messaging.unit_of_work import UnitOfWork
 
 _REASONS: Final = {
     KeyKind.EMAIL: DuplicateReason.SAME_EMAIL,
@@ -19,16 +19,16 @@ _REASONS: Final = {
 _SHOWN: Final = 10
 
 
-async def list_duplicates(work: Work, query: ListDuplicates) -> DuplicatePage:
+async def list_duplicates(work: UnitOfWork, query: ListDuplicates) -> DuplicatePage:
     """Groups of customers with the same e-mail address, then of those with the same name at the same place.
 
     Customers of different clients are never the same. Raises `cursor_invalid`, `one_client_only`.
     """
-    if work.origin.client_id == ALL_CLIENTS:
+    if work.context.client_id == ALL_CLIENTS:
         raise Refused("one_client_only", "Duplicates are looked for within one client.")
-    position = opened(work, query)
+    position = cursor_position(work, query)
     after = _read(position) if position is not None else None
-    found = (await work.session.execute(duplicates_statement(work.origin.client_id, after, query.limit + 1))).all()
+    found = (await work.session.execute(duplicates_statement(work.context.client_id, after, query.limit + 1))).all()
     page = found[: query.limit]
     return DuplicatePage(
         rows=tuple(
@@ -37,7 +37,7 @@ async def list_duplicates(work: Work, query: ListDuplicates) -> DuplicatePage:
             )
             for row in page
         ),
-        next_cursor=sealed(_position(page[-1]), work, query) if len(found) > len(page) else None,
+        next_cursor=cursor_after(_position(page[-1]), work, query) if len(found) > len(page) else None,
     )
 
 

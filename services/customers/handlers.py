@@ -32,7 +32,7 @@ from shared.contracts.purchases import (
     RefundRequested,
 )
 from shared.messaging.handlers import Handlers
-from shared.messaging.work import Work
+from shared.messaging.unit_of_work import UnitOfWork
 
 handlers = Handlers("customers")
 
@@ -46,110 +46,110 @@ def _reference_number(event: EmailEvent) -> str:
 
 
 @handlers.command(CreateCustomer)
-async def create_customer(command: CreateCustomer, work: Work) -> CustomerChanged:
+async def create_customer(command: CreateCustomer, work: UnitOfWork) -> CustomerChanged:
     return await contacts.create_customer(work, command)
 
 
-@handlers.command(AddContact, record=_customer)
-async def add_contact(command: AddContact, work: Work) -> CustomerChanged:
+@handlers.command(AddContact, lane=_customer)
+async def add_contact(command: AddContact, work: UnitOfWork) -> CustomerChanged:
     return await contacts.add_contact(work, command)
 
 
-@handlers.command(UpdateContact, record=_customer)
-async def update_contact(command: UpdateContact, work: Work) -> ContactUpdated:
+@handlers.command(UpdateContact, lane=_customer)
+async def update_contact(command: UpdateContact, work: UnitOfWork) -> ContactUpdated:
     return await contacts.update_contact(work, command)
 
 
-@handlers.command(MergeContacts, record=_customer)
-async def merge_contacts(command: MergeContacts, work: Work) -> CustomerChanged:
+@handlers.command(MergeContacts, lane=_customer)
+async def merge_contacts(command: MergeContacts, work: UnitOfWork) -> CustomerChanged:
     return await contacts.merge_contacts(work, command)
 
 
-@handlers.command(MergeCustomers, record=lambda command: str(command.merged_id))
-async def merge_customers(command: MergeCustomers, work: Work) -> CustomersMerged:
+@handlers.command(MergeCustomers, lane=lambda command: str(command.merged_id))
+async def merge_customers(command: MergeCustomers, work: UnitOfWork) -> CustomersMerged:
     return await merging.merge_customers(work, command)
 
 
-@handlers.command(UnmergeCustomer, record=_customer)
-async def unmerge_customer(command: UnmergeCustomer, work: Work) -> CustomerChanged:
+@handlers.command(UnmergeCustomer, lane=_customer)
+async def unmerge_customer(command: UnmergeCustomer, work: UnitOfWork) -> CustomerChanged:
     return await merging.unmerge_customer(work, command)
 
 
-@handlers.command(AnonymizeCustomer, record=_customer)
-async def anonymize_customer(command: AnonymizeCustomer, work: Work) -> CustomerChanged:
+@handlers.command(AnonymizeCustomer, lane=_customer)
+async def anonymize_customer(command: AnonymizeCustomer, work: UnitOfWork) -> CustomerChanged:
     return await anonymizing.anonymize_customer(work, command)
 
 
 @handlers.query(SearchCustomers)
-async def search_customers(query: SearchCustomers, work: Work) -> CustomerPage:
+async def search_customers(query: SearchCustomers, work: UnitOfWork) -> CustomerPage:
     return await search.search_customers(work, query)
 
 
 @handlers.query(GetCustomer)
-async def get_customer(query: GetCustomer, work: Work) -> CustomerView:
+async def get_customer(query: GetCustomer, work: UnitOfWork) -> CustomerView:
     return await profile.get_customer(work, query)
 
 
 @handlers.query(PreviewMerge)
-async def preview_merge(query: PreviewMerge, work: Work) -> MergePlan:
+async def preview_merge(query: PreviewMerge, work: UnitOfWork) -> MergePlan:
     return await merging.preview_merge(work, query)
 
 
 @handlers.query(ListDuplicates)
-async def list_duplicates(query: ListDuplicates, work: Work) -> DuplicatePage:
+async def list_duplicates(query: ListDuplicates, work: UnitOfWork) -> DuplicatePage:
     return await duplicates.list_duplicates(work, query)
 
 
-@handlers.event(PurchaseRecorded, record=lambda event: event.reference_number)
-async def on_purchase_recorded(event: PurchaseRecorded, work: Work) -> None:
+@handlers.event(PurchaseRecorded, lane=lambda event: event.reference_number)
+async def on_purchase_recorded(event: PurchaseRecorded, work: UnitOfWork) -> None:
     await purchases.attach_purchase(work, event)
 
 
-@handlers.event(PurchaseStatusChanged, record=lambda event: event.reference_number)
-async def on_purchase_status_changed(event: PurchaseStatusChanged, work: Work) -> None:
+@handlers.event(PurchaseStatusChanged, lane=lambda event: event.reference_number)
+async def on_purchase_status_changed(event: PurchaseStatusChanged, work: UnitOfWork) -> None:
     await purchases.note_status(work, event)
 
 
-@handlers.event(PaymentRecorded, record=lambda event: event.reference_number)
-async def on_payment_recorded(event: PaymentRecorded, work: Work) -> None:
+@handlers.event(PaymentRecorded, lane=lambda event: event.reference_number)
+async def on_payment_recorded(event: PaymentRecorded, work: UnitOfWork) -> None:
     await purchases.note_payment(work, event)
 
 
-@handlers.event(RefundRequested, record=lambda event: event.reference_number)
-async def on_refund_requested(event: RefundRequested, work: Work) -> None:
+@handlers.event(RefundRequested, lane=lambda event: event.reference_number)
+async def on_refund_requested(event: RefundRequested, work: UnitOfWork) -> None:
     await purchases.note_refund_requested(work, event)
 
 
-@handlers.event(RefundCompleted, record=lambda event: event.reference_number)
-async def on_refund_completed(event: RefundCompleted, work: Work) -> None:
+@handlers.event(RefundCompleted, lane=lambda event: event.reference_number)
+async def on_refund_completed(event: RefundCompleted, work: UnitOfWork) -> None:
     await purchases.note_refund_ended(work, event)
 
 
-@handlers.event(RefundFailed, record=lambda event: event.reference_number)
-async def on_refund_failed(event: RefundFailed, work: Work) -> None:
+@handlers.event(RefundFailed, lane=lambda event: event.reference_number)
+async def on_refund_failed(event: RefundFailed, work: UnitOfWork) -> None:
     await purchases.note_refund_ended(work, event)
 
 
-@handlers.event(EmailQueued, record=_reference_number)
-async def on_email_queued(event: EmailQueued, work: Work) -> None:
+@handlers.event(EmailQueued, lane=_reference_number)
+async def on_email_queued(event: EmailQueued, work: UnitOfWork) -> None:
     await announcements.note_email(work, event)
 
 
-@handlers.event(EmailHeld, record=_reference_number)
-async def on_email_held(event: EmailHeld, work: Work) -> None:
+@handlers.event(EmailHeld, lane=_reference_number)
+async def on_email_held(event: EmailHeld, work: UnitOfWork) -> None:
     await announcements.note_email(work, event)
 
 
-@handlers.event(EmailSent, record=_reference_number)
-async def on_email_sent(event: EmailSent, work: Work) -> None:
+@handlers.event(EmailSent, lane=_reference_number)
+async def on_email_sent(event: EmailSent, work: UnitOfWork) -> None:
     await announcements.note_email(work, event)
 
 
-@handlers.event(EmailBounced, record=_reference_number)
-async def on_email_bounced(event: EmailBounced, work: Work) -> None:
+@handlers.event(EmailBounced, lane=_reference_number)
+async def on_email_bounced(event: EmailBounced, work: UnitOfWork) -> None:
     await announcements.note_email(work, event)
 
 
-@handlers.event(EmailFailed, record=_reference_number)
-async def on_email_failed(event: EmailFailed, work: Work) -> None:
+@handlers.event(EmailFailed, lane=_reference_number)
+async def on_email_failed(event: EmailFailed, work: UnitOfWork) -> None:
     await announcements.note_email(work, event)

@@ -43,10 +43,10 @@ from shared.contracts.customers import (
     UnmergeCustomer,
 )
 from shared.contracts.purchases import ContactRole
-from shared.messaging.work import Work
+from shared.messaging.unit_of_work import UnitOfWork
 
 
-async def merge_customers(work: Work, command: MergeCustomers) -> CustomersMerged:
+async def merge_customers(work: UnitOfWork, command: MergeCustomers) -> CustomersMerged:
     """The merged record is an alias of the survivor from now on; its purchases, past and later, are shown there.
 
     Raises `customer_not_found` (also for another client's), `same_customer`, `merge_cycle`, `customer_is_alias`,
@@ -60,18 +60,18 @@ async def merge_customers(work: Work, command: MergeCustomers) -> CustomersMerge
     refuse(merge_obstacle(await standing(work, survivor), await standing(work, merged)))
     merged.merged_into_id = survivor.id
     merged.merged_at = datetime.now(UTC)
-    merged.merged_by = work.origin.actor
+    merged.merged_by = work.context.actor
     merged.root_id = survivor.id
     await changed(work, merged, "customer.merged", {"survivor_id": str(survivor.id)})
     note(work, survivor.id, "customer.took_over", {"merged_id": str(merged.id)})
     await _show_under(work, merged.id, survivor.id)
     await work.publish(
-        CustomerMerged(customer_id=merged.id, version=merged.version, survivor_id=survivor.id), record=merged.id
+        CustomerMerged(customer_id=merged.id, version=merged.version, survivor_id=survivor.id), order_key=merged.id
     )
     return CustomersMerged(**dict(receipt(merged)), survivor_id=survivor.id)
 
 
-async def unmerge_customer(work: Work, command: UnmergeCustomer) -> CustomerChanged:
+async def unmerge_customer(work: UnitOfWork, command: UnmergeCustomer) -> CustomerChanged:
     """The alias is a customer of its own again, with all that was merged into it before and came to it since.
 
     Raises `customer_not_found`, `version_conflict`, `customer_not_merged`, `customer_anonymized`.
@@ -87,12 +87,12 @@ async def unmerge_customer(work: Work, command: UnmergeCustomer) -> CustomerChan
     note(work, survivor_id, "customer.gave_back", {"merged_id": str(merged.id)})
     await _show_under(work, merged.id, merged.id)
     await work.publish(
-        CustomerUnmerged(customer_id=merged.id, version=merged.version, survivor_id=survivor_id), record=merged.id
+        CustomerUnmerged(customer_id=merged.id, version=merged.version, survivor_id=survivor_id), order_key=merged.id
     )
     return receipt(merged)
 
 
-async def _show_under(work: Work, member_id: UUID, root_id: UUID) -> None:
+async def _show_under(work: UnitOfWork, member_id: UUID, root_id: UUID) -> None:
     """Everything that follows the record is shown under this customer."""
     await work.session.flush()
     members = family(member_id)
@@ -110,7 +110,7 @@ async def _show_under(work: Work, member_id: UUID, root_id: UUID) -> None:
     )
 
 
-async def preview_merge(work: Work, query: PreviewMerge) -> MergePlan:
+async def preview_merge(work: UnitOfWork, query: PreviewMerge) -> MergePlan:
     """What a merge would do, or why it would be refused; the survivor is proposed unless it is named.
 
     Raises `customer_not_found`.
@@ -131,10 +131,10 @@ async def preview_merge(work: Work, query: PreviewMerge) -> MergePlan:
     )
 
 
-async def _customer(work: Work, customer_id: UUID) -> Customer:
+async def _customer(work: UnitOfWork, customer_id: UUID) -> Customer:
     customer = await work.session.scalar(
         select(Customer)
-        .where(Customer.id == customer_id, *of_client(work.origin.client_id))
+        .where(Customer.id == customer_id, *of_client(work.context.client_id))
         .options(selectinload(Customer.contacts))
     )
     if customer is None:
@@ -142,7 +142,7 @@ async def _customer(work: Work, customer_id: UUID) -> Customer:
     return customer
 
 
-async def _side(work: Work, customer: Customer) -> MergeSide:
+async def _side(work: UnitOfWork, customer: Customer) -> MergeSide:
     members = family(customer.id)
     of_members = select(CustomerPurchase.id).where(CustomerPurchase.customer_id.in_(members))
     counts = select(

@@ -24,7 +24,7 @@ from services.customers.search_terms import KeyKind
 from shared.contracts.customers import CustomerKind
 from shared.contracts.purchases import PurchaseStatus
 from shared.database import ServiceTables, Stamped
-from shared.messaging.origin import new_id
+from shared.ids import new_id
 
 Facts = dict[str, str | int | bool | None]
 REFERENCE: Final = "reference"

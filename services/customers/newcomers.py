@@ -13,8 +13,8 @@ from services.customers.search_terms import keys_of
 from services.customers.statements import ADD_CUSTOMER, LOCK, SAME_CUSTOMER, given
 from shared.contracts.customers import CustomerCreated
 from shared.contracts.purchases import ContactRole
-from shared.messaging.origin import new_id
-from shared.messaging.work import Work
+from shared.ids import new_id
+from shared.messaging.unit_of_work import UnitOfWork
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class Buyer:
     customer_reference: str | None
 
 
-async def lock_identities(work: Work, *terms: str | None) -> None:
+async def lock_identities(work: UnitOfWork, *terms: str | None) -> None:
     """Who makes or finds a customer by these waits for whoever is just doing the same."""
-    keys = sorted(f"aftersale-identity/{work.origin.client_id}/{term}" for term in terms if term)
+    keys = sorted(f"aftersale-identity/{work.context.client_id}/{term}" for term in terms if term)
     if keys:
         await work.session.execute(LOCK, {"keys": keys})
 
 
-async def match(work: Work, reference: str | None, identity: str | None) -> Buyer | None:
+async def match(work: UnitOfWork, reference: str | None, identity: str | None) -> Buyer | None:
     """The customer known by the client's own reference, else by e-mail and name; not removed until the transaction
     ends."""
     asked = known_by(work, reference, identity)
@@ -41,9 +41,9 @@ async def match(work: Work, reference: str | None, identity: str | None) -> Buye
     return matching(found, reference) if found is not None else None
 
 
-def known_by(work: Work, reference: str | None, identity: str | None) -> dict[str, Any]:
+def known_by(work: UnitOfWork, reference: str | None, identity: str | None) -> dict[str, Any]:
     """Whom to look for, as parameters of a statement."""
-    return given("the", {"client_id": work.origin.client_id, REFERENCE: reference, EMAIL_AND_NAME: identity})
+    return given("the", {"client_id": work.context.client_id, REFERENCE: reference, EMAIL_AND_NAME: identity})
 
 
 def matching(found: RowMapping, reference: str | None) -> Buyer | None:
@@ -60,7 +60,7 @@ def matching(found: RowMapping, reference: str | None) -> Buyer | None:
 
 
 async def add_customer(
-    work: Work,
+    work: UnitOfWork,
     *,
     customer_reference: str | None,
     currency: str | None,
@@ -73,8 +73,8 @@ async def add_customer(
     known = [(name, term) for name, term in terms.items() if term]
     await work.session.execute(
         ADD_CUSTOMER,
-        given("the", {"client_id": work.origin.client_id, "customer_id": customer_id, "root_id": customer_id})
-        | given("the", {"created_by": work.origin.actor})
+        given("the", {"client_id": work.context.client_id, "customer_id": customer_id, "root_id": customer_id})
+        | given("the", {"created_by": work.context.actor})
         | given("customer", {"kind": kind, "customer_reference": customer_reference, "currency": currency})
         | given("contacts", _contacts(by_role))
         | given("known_by", {"kind": [name for name, _ in known], "term": [term for _, term in known]})
@@ -83,7 +83,7 @@ async def add_customer(
     )
     await work.publish(
         CustomerCreated(customer_id=customer_id, version=1, kind=kind, customer_reference=customer_reference),
-        record=customer_id,
+        order_key=customer_id,
     )
     return Buyer(customer_id, customer_id, customer_reference)
 

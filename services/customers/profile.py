@@ -31,16 +31,16 @@ from shared.contracts.customers import (
     CustomerView,
     GetCustomer,
 )
+from shared.contracts.refusals import Refused
 from shared.contracts.values import AllowedAction, Money
-from shared.errors import Refused
-from shared.messaging.work import Work
+from shared.messaging.unit_of_work import UnitOfWork
 from shared.staff.permitted import as_permitted
 
 NEWEST: Final = 100
 _OF_A_CUSTOMER: Final = tuple(action for action in Action if action is not Action.UNMERGE)
 
 
-async def get_customer(work: Work, query: GetCustomer) -> CustomerView:
+async def get_customer(work: UnitOfWork, query: GetCustomer) -> CustomerView:
     """A customer with its contacts, purchases, what was announced about them, and what may be done and why not.
 
     An alias is shown with what came to it alone, and says into whom it was merged. Raises `customer_not_found`, also
@@ -70,8 +70,8 @@ async def get_customer(work: Work, query: GetCustomer) -> CustomerView:
     )
 
 
-async def _find(work: Work, query: GetCustomer) -> Customer:
-    statement = select(Customer).where(*of_client(work.origin.client_id)).options(selectinload(Customer.contacts))
+async def _find(work: UnitOfWork, query: GetCustomer) -> Customer:
+    statement = select(Customer).where(*of_client(work.context.client_id)).options(selectinload(Customer.contacts))
     if query.customer_id is not None:
         statement = statement.where(Customer.id == query.customer_id)
     elif query.customer_reference is not None:
@@ -126,7 +126,7 @@ def _with_money(members: Sequence[UUID]) -> Select[Any]:
     )
 
 
-async def _purchases(work: Work, members: Sequence[UUID]) -> tuple[CustomerPurchaseView, ...]:
+async def _purchases(work: UnitOfWork, members: Sequence[UUID]) -> tuple[CustomerPurchaseView, ...]:
     newest = (
         select(CustomerPurchase.id)
         .where(CustomerPurchase.customer_id.in_(members))
@@ -156,7 +156,7 @@ async def _purchases(work: Work, members: Sequence[UUID]) -> tuple[CustomerPurch
     )
 
 
-async def _totals(work: Work, members: Sequence[UUID]) -> tuple[CustomerTotals, ...]:
+async def _totals(work: UnitOfWork, members: Sequence[UUID]) -> tuple[CustomerTotals, ...]:
     purchases = (
         select(CustomerPurchase.currency, func.count(), func.sum(CustomerPurchase.gross))
         .where(CustomerPurchase.customer_id.in_(members))
@@ -188,7 +188,7 @@ async def _totals(work: Work, members: Sequence[UUID]) -> tuple[CustomerTotals, 
     return tuple(totals)
 
 
-async def _announcements(work: Work, members: Sequence[UUID]) -> tuple[AnnouncementView, ...]:
+async def _announcements(work: UnitOfWork, members: Sequence[UUID]) -> tuple[AnnouncementView, ...]:
     rows = await work.session.execute(
         select(Announcement, CustomerPurchase.reference_number)
         .join(CustomerPurchase, CustomerPurchase.id == Announcement.purchase_id)
@@ -202,14 +202,14 @@ async def _announcements(work: Work, members: Sequence[UUID]) -> tuple[Announcem
     )
 
 
-async def _history(work: Work, customer_id: UUID) -> tuple[CustomerChangeView, ...]:
+async def _history(work: UnitOfWork, customer_id: UUID) -> tuple[CustomerChangeView, ...]:
     rows = await work.session.scalars(
         select(Change).where(Change.customer_id == customer_id).order_by(Change.id.desc()).limit(NEWEST)
     )
     return tuple(CustomerChangeView(at=row.at, actor=row.actor, subject=row.subject, facts=row.facts) for row in rows)
 
 
-async def _aliases(work: Work, members: Sequence[UUID]) -> tuple[AliasView, ...]:
+async def _aliases(work: UnitOfWork, members: Sequence[UUID]) -> tuple[AliasView, ...]:
     rows = await work.session.scalars(
         select(Customer)
         .where(Customer.id.in_(members))
@@ -220,12 +220,12 @@ async def _aliases(work: Work, members: Sequence[UUID]) -> tuple[AliasView, ...]
     return tuple([await _alias_view(work, row) for row in rows])
 
 
-async def _permitted(work: Work, customer: Customer, names: tuple[Action, ...]) -> tuple[AllowedAction, ...]:
+async def _permitted(work: UnitOfWork, customer: Customer, names: tuple[Action, ...]) -> tuple[AllowedAction, ...]:
     wanted = actions(await standing(work, customer), names)
     return await as_permitted(work, CustomersTables.staff, customer.client_id, wanted)
 
 
-async def _alias_view(work: Work, row: Customer) -> AliasView:
+async def _alias_view(work: UnitOfWork, row: Customer) -> AliasView:
     if row.merged_into_id is None or row.merged_at is None or row.merged_by is None:
         raise LookupError("an alias knows into whom it was merged")
     return AliasView.model_construct(

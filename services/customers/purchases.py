@@ -23,11 +23,11 @@ from shared.contracts.purchases import (
     RefundFailed,
     RefundRequested,
 )
-from shared.errors import MissingPrerequisite
-from shared.messaging.work import Work
+from shared.contracts.refusals import MissingPrerequisite
+from shared.messaging.unit_of_work import UnitOfWork
 
 
-async def attach_purchase(work: Work, event: PurchaseRecorded) -> None:
+async def attach_purchase(work: UnitOfWork, event: PurchaseRecorded) -> None:
     """The purchase belongs to a customer of the client: to a known one, else to a new one.
 
     The contacts of a known customer stay as they are. Rule: docs/domain.md, "Customers".
@@ -58,13 +58,13 @@ async def attach_purchase(work: Work, event: PurchaseRecorded) -> None:
     await _add_purchase(work, event, buyer, card_last4=event.card_last4)
 
 
-async def _look_up(work: Work, event: PurchaseRecorded, identity: str | None) -> RowMapping:
+async def _look_up(work: UnitOfWork, event: PurchaseRecorded, identity: str | None) -> RowMapping:
     """Whether the purchase is attached, else to whom it would be: a known customer, or a forgotten one that ordered
     it before it was anonymized."""
     terms = (event.customer_reference, identity)
     asked = (
         known_by(work, event.customer_reference, identity)
-        | given("the", {"digests": [digest(work.origin.client_id, term) for term in terms if term]})
+        | given("the", {"digests": [digest(work.context.client_id, term) for term in terms if term]})
         | given("purchase", {"id": event.purchase_id, "ordered_at": event.ordered_at})
     )
     found = (await work.session.execute(LOOK_UP, asked)).mappings().one()
@@ -79,7 +79,7 @@ def fields_of(contact: Contact) -> dict[str, Any]:
     return contact.model_dump(mode="json", exclude_none=True)
 
 
-async def _assign_reference(work: Work, customer_id: UUID, reference: str) -> None:
+async def _assign_reference(work: UnitOfWork, customer_id: UUID, reference: str) -> None:
     customer = await work.session.get_one(Customer, customer_id, populate_existing=True)
     if await claim(work, customer, REFERENCE, reference) != customer.id:
         return
@@ -88,7 +88,7 @@ async def _assign_reference(work: Work, customer_id: UUID, reference: str) -> No
     await tell_update(work, customer, "reference_assigned", ())
 
 
-async def _add_purchase(work: Work, event: PurchaseRecorded, buyer: Buyer, card_last4: str | None) -> None:
+async def _add_purchase(work: UnitOfWork, event: PurchaseRecorded, buyer: Buyer, card_last4: str | None) -> None:
     copied = {
         "id": event.purchase_id,
         "reference_number": event.reference_number,
@@ -102,46 +102,46 @@ async def _add_purchase(work: Work, event: PurchaseRecorded, buyer: Buyer, card_
     }
     await work.session.execute(
         ADD_PURCHASE,
-        given("the", {"client_id": work.origin.client_id, "customer_id": buyer.id, "root_id": buyer.root_id})
+        given("the", {"client_id": work.context.client_id, "customer_id": buyer.id, "root_id": buyer.root_id})
         | given("purchase", copied)
         | search_keys(keys_of_purchase(event.reference_number, card_last4))
         | given("change", line_of(work, "purchase.attached", {"reference_number": event.reference_number})),
     )
 
 
-async def _attach_to_forgotten(work: Work, event: PurchaseRecorded, customer_id: UUID) -> None:
+async def _attach_to_forgotten(work: UnitOfWork, event: PurchaseRecorded, customer_id: UUID) -> None:
     """The reason that came with the purchase may tell of the person: it goes no further."""
-    work = replace(work, origin=replace(work.origin, reason=None))
+    work = replace(work, context=replace(work.context, reason=None))
     customer = await work.session.get_one(Customer, customer_id, populate_existing=True)
     buyer = Buyer(customer.id, customer.root_id, customer.customer_reference)
     await _add_purchase(work, event, buyer, card_last4=None)
     await tell_anonymized(work, customer, [(event.reference_number, event.client_order_id)])
 
 
-async def note_status(work: Work, event: PurchaseStatusChanged) -> None:
+async def note_status(work: UnitOfWork, event: PurchaseStatusChanged) -> None:
     """The copy of the purchase stands where the purchase stands. Older news change nothing."""
     news = {"status": event.status, "status_version": event.version, "gross": event.gross.amount}
     await note_news(work, event.reference_number, NOTE_STATUS, given("news", news))
 
 
-async def note_payment(work: Work, event: PaymentRecorded) -> None:
+async def note_payment(work: UnitOfWork, event: PaymentRecorded) -> None:
     """Money has arrived for a purchase of the customer."""
     await _move(work, event, event.payment_id, MovementKind.PAYMENT, MovementState.DONE)
 
 
-async def note_refund_requested(work: Work, event: RefundRequested) -> None:
+async def note_refund_requested(work: UnitOfWork, event: RefundRequested) -> None:
     """A refund is on its way, unless its end is known already."""
     await _move(work, event, event.refund_id, MovementKind.REFUND, MovementState.OPEN)
 
 
-async def note_refund_ended(work: Work, event: RefundCompleted | RefundFailed) -> None:
+async def note_refund_ended(work: UnitOfWork, event: RefundCompleted | RefundFailed) -> None:
     """Money has gone back, or will not."""
     state = MovementState.DONE if isinstance(event, RefundCompleted) else MovementState.FAILED
     await _move(work, event, event.refund_id, MovementKind.REFUND, state)
 
 
 async def _move(
-    work: Work,
+    work: UnitOfWork,
     event: PaymentRecorded | RefundRequested | RefundCompleted | RefundFailed,
     movement_id: UUID,
     kind: MovementKind,
@@ -153,12 +153,12 @@ async def _move(
     await note_news(work, event.reference_number, statement, given("movement", movement))
 
 
-async def note_news(work: Work, reference_number: str, statement: Executable, news: dict[str, Any]) -> None:
+async def note_news(work: UnitOfWork, reference_number: str, statement: Executable, news: dict[str, Any]) -> None:
     """Write news of a purchase of this client.
 
     Raises MissingPrerequisite `purchase_not_found` while the news of the purchase itself are still on their way.
     """
-    whose = given("the", {"client_id": work.origin.client_id, "reference_number": reference_number})
+    whose = given("the", {"client_id": work.context.client_id, "reference_number": reference_number})
     if (await work.session.execute(statement, whose | news)).first() is None:
         raise MissingPrerequisite(
             "purchase_not_found", "There is no such purchase, or not yet.", reference_number=reference_number

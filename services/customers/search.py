@@ -41,10 +41,10 @@ from services.customers.search_terms import (
     parse_keywords,
 )
 from shared.contracts.customers import CustomerPage, CustomerRow, SearchCustomers
-from shared.errors import Refused
-from shared.messaging.cursors import opened, sealed
-from shared.messaging.principals import ALL_CLIENTS
-from shared.messaging.work import Work
+from shared.contracts.refusals import Refused
+from shared.contracts.values import ALL_CLIENTS
+from shared.messaging.pagination import cursor_after, cursor_position
+from shared.messaging.unit_of_work import UnitOfWork
 
 _LAST_CHARACTER: Final = "\U0010ffff"
 _LENGTHS: Final = (26, 101)
@@ -122,7 +122,7 @@ class Search:
         return sorted(self.keywords, key=lambda keyword: -keyword.selectivity)
 
 
-async def search_customers(work: Work, query: SearchCustomers) -> CustomerPage:
+async def search_customers(work: UnitOfWork, query: SearchCustomers) -> CustomerPage:
     """The customers that every keyword matches, by what was found; docs/domain.md, "Searching customers".
 
     Aliases are found and shown as the customer that they were merged into; other clients' customers are never found.
@@ -134,14 +134,14 @@ async def search_customers(work: Work, query: SearchCustomers) -> CustomerPage:
         raise Refused("no_keywords", "Give at least one keyword.") from None
     except TooManyKeywords:
         raise Refused("too_many_keywords", "Give fewer keywords.", most=MOST_KEYWORDS) from None
-    position = opened(work, query)
+    position = cursor_position(work, query)
     after = Position.read(position) if position is not None else None
-    search = Search(work.origin.client_id, keywords, after, query.limit + 1)
+    search = Search(work.context.client_id, keywords, after, query.limit + 1)
     found = (await work.session.execute(search_statement(search.form), search.values)).all()
     page = found[: query.limit]
     return CustomerPage(
         rows=tuple(_row(customer) for customer in page),
-        next_cursor=sealed(_behind(page[-1]), work, query) if len(found) > len(page) else None,
+        next_cursor=cursor_after(_behind(page[-1]), work, query) if len(found) > len(page) else None,
     )
 
 

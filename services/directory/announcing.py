@@ -16,12 +16,12 @@ from services.directory.models import Announcement, Client, Department, Office, 
 from services.directory.people import announce_user
 from services.directory.places import announce_place
 from shared.contracts import SERVICES
-from shared.messaging.work import Work
+from shared.messaging.unit_of_work import UnitOfWork
 
 EVERY: Final = timedelta(days=1)
 
 
-async def announce_if_due(work: Work) -> int:
+async def announce_if_due(work: UnitOfWork) -> int:
     """Publish everything if a service is new since the last time, or a day has passed. Returns how many records."""
     services = " ".join(sorted(SERVICES))
     now = (await work.session.execute(select(func.now()))).scalar_one()
@@ -40,7 +40,7 @@ async def announce_if_due(work: Work) -> int:
     return await announce_all(work)
 
 
-async def announce_all(work: Work) -> int:
+async def announce_all(work: UnitOfWork) -> int:
     """Publish every record. Returns how many."""
     clients = (await work.session.scalars(select(Client))).all()
     users = (await work.session.scalars(select(User).options(selectinload(User.grants)))).all()
@@ -57,5 +57,5 @@ async def announce_all(work: Work) -> int:
     return len(clients) + len(places) + len(users)
 
 
-def _for(work: Work, client_id: str) -> Work:
-    return replace(work, origin=replace(work.origin, client_id=client_id))
+def _for(work: UnitOfWork, client_id: str) -> UnitOfWork:
+    return replace(work, context=replace(work.context, client_id=client_id))

@@ -9,12 +9,12 @@ from services.directory.domain import difference
 from services.directory.models import AuditEntry
 from services.directory.visibility import of_client
 from shared.contracts.directory import AuditPage, AuditRow, ListAudit, RecordKind
-from shared.messaging.cursors import opened_id, sealed
-from shared.messaging.work import Work
+from shared.messaging.pagination import cursor_after, cursor_id
+from shared.messaging.unit_of_work import UnitOfWork
 
 
 def note_change(
-    work: Work,
+    work: UnitOfWork,
     kind: RecordKind,
     record_id: str,
     *,
@@ -31,22 +31,22 @@ def note_change(
     was, now = difference(before, after) if before is not None else (None, dict(after))
     work.session.add(
         AuditEntry(
-            client_id=work.origin.client_id,
+            client_id=work.context.client_id,
             record_kind=kind.value,
             record_id=record_id,
             action=action,
             version=version,
-            actor=work.origin.actor,
-            reason=reason or work.origin.reason,
+            actor=work.context.actor,
+            reason=reason or work.context.reason,
             before=was,
             after=now,
-            message_id=work.origin.message_id,
-            correlation_id=work.origin.correlation_id,
+            message_id=work.context.message_id,
+            correlation_id=work.context.correlation_id,
         )
     )
 
 
-async def list_audit(work: Work, query: ListAudit) -> AuditPage:
+async def list_audit(work: UnitOfWork, query: ListAudit) -> AuditPage:
     """The changes made for this client, newest first. Raises Refused: `cursor_invalid`."""
     statement = select(AuditEntry).where(*of_client(work, AuditEntry.client_id))
     if query.record_kind is not None:
@@ -55,14 +55,14 @@ async def list_audit(work: Work, query: ListAudit) -> AuditPage:
         statement = statement.where(AuditEntry.record_id == query.record_id)
     if query.actor is not None:
         statement = statement.where(AuditEntry.actor == query.actor)
-    after = opened_id(work, query)
+    after = cursor_id(work, query)
     if after is not None:
         statement = statement.where(AuditEntry.id < after)
     found = (await work.session.scalars(statement.order_by(AuditEntry.id.desc()).limit(query.limit + 1))).all()
     shown = found[: query.limit]
     return AuditPage(
         rows=tuple(_row(entry) for entry in shown),
-        next_cursor=sealed(shown[-1].id.bytes, work, query) if len(found) > len(shown) else None,
+        next_cursor=cursor_after(shown[-1].id.bytes, work, query) if len(found) > len(shown) else None,
     )
 
 

@@ -18,18 +18,18 @@ from shared.contracts.directory import (
     ListClients,
     RecordKind,
 )
-from shared.errors import Refused
-from shared.messaging.cursors import opened, sealed
-from shared.messaging.work import Work
+from shared.contracts.refusals import Refused
+from shared.messaging.pagination import cursor_after, cursor_position
+from shared.messaging.unit_of_work import UnitOfWork
 
 
-async def configure_client(work: Work, command: ConfigureClient) -> ClientSaved:
+async def configure_client(work: UnitOfWork, command: ConfigureClient) -> ClientSaved:
     """The client exists and has these settings; every service that needs them is told.
 
     Raises Refused: `client_reserved`, `version_conflict`, `refund_rights_by_platform`.
     Rule: docs/domain.md, "Staff and permissions".
     """
-    client_id = work.origin.client_id
+    client_id = work.context.client_id
     if client_id == PLATFORM:
         raise Refused("client_reserved", "The platform is no seller and has no settings of one.")
     client = await work.session.get(Client, client_id, with_for_update=True)
@@ -41,8 +41,8 @@ async def configure_client(work: Work, command: ConfigureClient) -> ClientSaved:
             client_id=client_id,
             settings=wanted,
             version=1,
-            created_by=work.origin.actor,
-            changed_by=work.origin.actor,
+            created_by=work.context.actor,
+            changed_by=work.context.actor,
         )
         work.session.add(client)
     else:
@@ -68,20 +68,20 @@ async def configure_client(work: Work, command: ConfigureClient) -> ClientSaved:
     return ClientSaved(client_id=client_id, version=client.version, changed=True)
 
 
-async def announce_client(work: Work, client: Client) -> None:
+async def announce_client(work: UnitOfWork, client: Client) -> None:
     """Publish a client as it is."""
     await work.publish(
         ClientChanged(client_id=client.client_id, version=client.version, settings=client.agreed),
-        record=f"client/{client.client_id}",
+        order_key=f"client/{client.client_id}",
         subject=client.client_id,
     )
 
 
-async def get_client(work: Work, _query: GetClient) -> ClientView:
+async def get_client(work: UnitOfWork, _query: GetClient) -> ClientView:
     """The settings of this client. Raises Refused: `client_not_found`."""
-    client = await work.session.get(Client, work.origin.client_id)
+    client = await work.session.get(Client, work.context.client_id)
     if client is None:
-        raise Refused("client_not_found", "There is no such client.", client_id=work.origin.client_id)
+        raise Refused("client_not_found", "There is no such client.", client_id=work.context.client_id)
     return ClientView(
         client_id=client.client_id,
         settings=client.agreed,
@@ -91,17 +91,17 @@ async def get_client(work: Work, _query: GetClient) -> ClientView:
     )
 
 
-async def list_clients(work: Work, query: ListClients) -> ClientPage:
+async def list_clients(work: UnitOfWork, query: ListClients) -> ClientPage:
     """Clients by id. Raises Refused: `cursor_invalid`."""
     statement = select(Client).where(*of_client(work, Client.client_id))
-    after = opened(work, query)
+    after = cursor_position(work, query)
     if after is not None:
         statement = statement.where(Client.client_id > after.decode())
     found = (await work.session.scalars(statement.order_by(Client.client_id).limit(query.limit + 1))).all()
     shown = found[: query.limit]
     return ClientPage(
         rows=tuple(_row(client) for client in shown),
-        next_cursor=sealed(shown[-1].client_id.encode(), work, query) if len(found) > len(shown) else None,
+        next_cursor=cursor_after(shown[-1].client_id.encode(), work, query) if len(found) > len(shown) else None,
     )
 
 

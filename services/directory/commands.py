@@ -13,13 +13,13 @@ from typing import Final, TypeVar
 from sqlalchemy import func, select
 
 from services.directory.announcing import announce_all
-from services.directory.jobs import own_origin
+from services.directory.jobs import own_context
 from services.directory.models import Client, DirectoryTables, User
 from services.directory.settings import DirectorySettings
 from services.directory.transfer import DirectoryFile, FileInvalid, export_directory, import_directory
+from shared.contracts.refusals import Refused
 from shared.database import create_engine, create_sessions
-from shared.errors import Refused
-from shared.messaging.work import Work, open_work
+from shared.messaging.unit_of_work import UnitOfWork, open_unit_of_work
 from shared.settings import SettingsInvalid
 
 T = TypeVar("T")
@@ -59,7 +59,7 @@ async def load(url: str, file: Path, *, first: bool = False) -> int:
     """
     wanted = DirectoryFile.parse(await asyncio.to_thread(file.read_text, encoding="utf-8"))
 
-    async def into(work: Work) -> int:
+    async def into(work: UnitOfWork) -> int:
         if first and not await _is_empty(work):
             return 0
         return await import_directory(work, wanted)
@@ -70,29 +70,31 @@ async def load(url: str, file: Path, *, first: bool = False) -> int:
 async def dump(url: str) -> str:
     """The directory as a file."""
 
-    async def out_of(work: Work) -> str:
+    async def out_of(work: UnitOfWork) -> str:
         return (await export_directory(work.session)).text()
 
     return await _in_a_transaction(url, out_of)
 
 
-async def _is_empty(work: Work) -> bool:
+async def _is_empty(work: UnitOfWork) -> bool:
     users = await work.session.scalar(select(func.count()).select_from(User))
     return not users and not await work.session.scalar(select(func.count()).select_from(Client))
 
 
-async def _in_a_transaction(url: str, do: Callable[[Work], Awaitable[T]]) -> T:
+async def _in_a_transaction(url: str, do: Callable[[UnitOfWork], Awaitable[T]]) -> T:
     async with _work(url) as work:
         return await do(work)
 
 
 @asynccontextmanager
-async def _work(url: str) -> AsyncIterator[Work]:
+async def _work(url: str) -> AsyncIterator[UnitOfWork]:
     engine = create_engine(url, service="directory", pool_size=1)
     try:
         outbox = DirectoryTables.outbox
-        origin = own_origin()
-        async with open_work(create_sessions(engine), service="directory", outbox=outbox, origin=origin) as work:
+        context = own_context()
+        async with open_unit_of_work(
+            create_sessions(engine), service="directory", outbox=outbox, context=context
+        ) as work:
             yield work
     finally:
         await engine.dispose()

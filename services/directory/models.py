@@ -20,7 +20,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from shared.contracts.directory import ClientSettings
 from shared.database import ServiceTables, Stamped
-from shared.messaging.origin import new_id
+from shared.ids import new_id
 
 
 class DirectoryTables(ServiceTables):

@@ -22,37 +22,37 @@ from shared.contracts.directory import (
     SaveDepartment,
     SaveOffice,
 )
-from shared.messaging.cursors import opened, sealed
-from shared.messaging.work import Work
+from shared.messaging.pagination import cursor_after, cursor_position
+from shared.messaging.unit_of_work import UnitOfWork
 
 
-async def save_office(work: Work, command: SaveOffice) -> PlaceSaved:
+async def save_office(work: UnitOfWork, command: SaveOffice) -> PlaceSaved:
     """The client has this office. Raises Refused: `client_not_found`, `version_conflict`."""
     wanted = {"name": command.name, "time_zone": command.time_zone, "active": command.active}
     return await _save(work, Office, command.office, wanted, command)
 
 
-async def save_department(work: Work, command: SaveDepartment) -> PlaceSaved:
+async def save_department(work: UnitOfWork, command: SaveDepartment) -> PlaceSaved:
     """The client has this department. Raises Refused: `client_not_found`, `version_conflict`."""
     return await _save(work, Department, command.department, {"name": command.name, "active": command.active}, command)
 
 
 async def _save(
-    work: Work,
+    work: UnitOfWork,
     model: type[Office] | type[Department],
     place_id: str,
     wanted: dict[str, Any],
     command: SaveOffice | SaveDepartment,
 ) -> PlaceSaved:
     await check_client(work)
-    key = (work.origin.client_id, place_id)
+    key = (work.context.client_id, place_id)
     place: Office | Department | None = await work.session.get(model, key, with_for_update=True)
     before = None
     if place is None:
         check_new(command.expected_version)
-        actor = work.origin.actor
+        actor = work.context.actor
         place = model(
-            client_id=work.origin.client_id, id=place_id, version=1, created_by=actor, changed_by=actor, **wanted
+            client_id=work.context.client_id, id=place_id, version=1, created_by=actor, changed_by=actor, **wanted
         )
         work.session.add(place)
     else:
@@ -77,7 +77,7 @@ async def _save(
     return PlaceSaved(id=place_id, version=place.version, changed=True)
 
 
-async def announce_place(work: Work, place: Office | Department) -> None:
+async def announce_place(work: UnitOfWork, place: Office | Department) -> None:
     """Publish an office or department as it is."""
     event: OfficeChanged | DepartmentChanged
     if isinstance(place, Office):
@@ -97,11 +97,11 @@ async def announce_place(work: Work, place: Office | Department) -> None:
             name=place.name,
             active=place.active,
         )
-    record = f"{place.__tablename__}/{place.client_id}/{place.id}"
-    await work.publish(event, record=record, subject=place.id)
+    order_key = f"{place.__tablename__}/{place.client_id}/{place.id}"
+    await work.publish(event, order_key=order_key, subject=place.id)
 
 
-async def list_offices(work: Work, query: ListOffices) -> OfficePage:
+async def list_offices(work: UnitOfWork, query: ListOffices) -> OfficePage:
     """Offices by client and id. Raises Refused: `cursor_invalid`."""
     found, cursor = await _page(work, Office, query)
     return OfficePage(
@@ -120,7 +120,7 @@ async def list_offices(work: Work, query: ListOffices) -> OfficePage:
     )
 
 
-async def list_departments(work: Work, query: ListDepartments) -> DepartmentPage:
+async def list_departments(work: UnitOfWork, query: ListDepartments) -> DepartmentPage:
     """Departments by client and id. Raises Refused: `cursor_invalid`."""
     found, cursor = await _page(work, Department, query)
     return DepartmentPage(
@@ -138,11 +138,13 @@ async def list_departments(work: Work, query: ListDepartments) -> DepartmentPage
     )
 
 
-async def _page(work: Work, model: type[Any], query: ListOffices | ListDepartments) -> tuple[list[Any], str | None]:
+async def _page(
+    work: UnitOfWork, model: type[Any], query: ListOffices | ListDepartments
+) -> tuple[list[Any], str | None]:
     statement = select(model).where(*of_client(work, model.client_id))
     if query.active is not None:
         statement = statement.where(model.active == query.active)
-    after = opened(work, query)
+    after = cursor_position(work, query)
     if after is not None:
         statement = statement.where(tuple_(model.client_id, model.id) > tuple_(*after.decode().split("\n")))
     statement = statement.order_by(model.client_id, model.id).limit(query.limit + 1)
@@ -150,4 +152,4 @@ async def _page(work: Work, model: type[Any], query: ListOffices | ListDepartmen
     shown = found[: query.limit]
     if len(found) == len(shown):
         return shown, None
-    return shown, sealed(f"{shown[-1].client_id}\n{shown[-1].id}".encode(), work, query)
+    return shown, cursor_after(f"{shown[-1].client_id}\n{shown[-1].id}".encode(), work, query)

@@ -4,9 +4,9 @@ from sqlalchemy import func, select
 
 from services.directory.models import Client, User
 from shared.contracts.directory import PLATFORM
+from shared.contracts.refusals import Refused
 from shared.database import Stamped
-from shared.errors import Refused
-from shared.messaging.work import Work
+from shared.messaging.unit_of_work import UnitOfWork
 
 
 def check_version(record: Stamped, expected: int | None) -> None:
@@ -27,23 +27,23 @@ def check_new(expected: int | None) -> None:
         raise Refused("version_conflict", "There is no such record yet.", version=None)
 
 
-async def touch(work: Work, record: Stamped) -> None:
+async def touch(work: UnitOfWork, record: Stamped) -> None:
     """A new version, by whoever wants this piece of work."""
     record.version += 1
-    record.changed_by = work.origin.actor
+    record.changed_by = work.context.actor
     record.changed_at = (await work.session.execute(select(func.now()))).scalar_one()
 
 
-async def check_client(work: Work) -> None:
+async def check_client(work: UnitOfWork) -> None:
     """Raises Refused: `client_not_found` unless the client of this piece of work is known, or is the platform."""
-    client_id = work.origin.client_id
+    client_id = work.context.client_id
     if client_id != PLATFORM and await work.session.get(Client, client_id) is None:
         raise Refused("client_not_found", "There is no such client.", client_id=client_id)
 
 
-async def for_the_platform(work: Work) -> bool:
+async def for_the_platform(work: UnitOfWork) -> bool:
     """Whether the platform itself wants this: its staff, or a system that acts in its own name."""
-    kind, _, name = work.origin.actor.partition(":")
+    kind, _, name = work.context.actor.partition(":")
     if kind == "service":
         return True
     return await work.session.scalar(select(User.client_id).where(User.name == name)) == PLATFORM

@@ -32,7 +32,7 @@ from shared.contracts.directory import (
 )
 from shared.contracts.message import Data
 from shared.contracts.values import ClientId, EmailAddress, Line
-from shared.messaging.work import Work
+from shared.messaging.unit_of_work import UnitOfWork
 
 REASON = "import of a file"
 
@@ -99,7 +99,7 @@ class _NoDuplicates(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-async def import_directory(work: Work, file: DirectoryFile) -> int:
+async def import_directory(work: UnitOfWork, file: DirectoryFile) -> int:
     """Make things as the file says, in one transaction. Returns how many records were changed; none the second time.
 
     Raises Refused as the commands do; then nothing is changed.
@@ -123,7 +123,7 @@ async def import_directory(work: Work, file: DirectoryFile) -> int:
     return changed
 
 
-async def _import_user(work: Work, name: str, user: UserInFile) -> int:
+async def _import_user(work: UnitOfWork, name: str, user: UserInFile) -> int:
     known = user.model_dump(exclude={"client", "roles"})
     saved = await save_user(_for(work, user.client), SaveUser(name=name, reason=REASON, **known))
     await work.session.flush()
@@ -180,5 +180,5 @@ def _user(user: User) -> dict[str, Any]:
     }
 
 
-def _for(work: Work, client_id: str) -> Work:
-    return replace(work, origin=replace(work.origin, client_id=client_id))
+def _for(work: UnitOfWork, client_id: str) -> UnitOfWork:
+    return replace(work, context=replace(work.context, client_id=client_id))

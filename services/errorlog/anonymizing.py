@@ -17,8 +17,14 @@ from services.errorlog.models import LONGEST_SUBJECT, ErrorEntry, ErrorlogTables
 from shared.contracts.customers import CustomerAnonymized
 from shared.contracts.errorlog import ErrorRaised
 from shared.contracts.personal import REMOVED
-from shared.messaging.erasing import erase_from_outbox, erased, removing_about, storing_about, without_reason
-from shared.messaging.work import Work
+from shared.messaging.anonymization import (
+    anonymize_outbox,
+    anonymized_body,
+    lock_for_removing,
+    lock_for_storing,
+    without_reason,
+)
+from shared.messaging.unit_of_work import UnitOfWork
 
 Fact = str | int | bool | None
 _TELL_OF_NOBODY: Final = frozenset(
@@ -41,13 +47,13 @@ _IDS: Final = ("customer_id", "survivor_id", "merged_id", "reference_number")
 _BODIES_AT_ONCE: Final = 200
 
 
-async def anonymize_errors(work: Work, event: CustomerAnonymized) -> None:
+async def anonymize_errors(work: UnitOfWork, event: CustomerAnonymized) -> None:
     """Errors about these purchases and messages that failed because of them tell of nobody any more."""
-    client = work.origin.client_id
+    client = work.context.client_id
     subjects = sorted(
         {str(event.customer_id), *event.reference_numbers, *(_order(client, one) for one in event.client_order_ids)}
     )
-    await removing_about(work.session, *subjects)
+    await lock_for_removing(work.session, *subjects)
     await work.session.execute(
         insert(Tombstone).on_conflict_do_nothing(), [{"subject": subject} for subject in subjects]
     )
@@ -64,17 +70,17 @@ async def anonymize_errors(work: Work, event: CustomerAnonymized) -> None:
             await work.session.execute(
                 update(FailedMessage)
                 .where(FailedMessage.id == message_id)
-                .values(body=erased(body), headers=without_reason(FailedMessage.headers))
+                .values(body=anonymized_body(body), headers=without_reason(FailedMessage.headers))
             )
     for entry in await work.session.scalars(select(ErrorEntry).where(ErrorEntry.id.in_(entries)).with_for_update()):
         entry.note = REMOVED if entry.note else None
         entry.completion_note = REMOVED if entry.completion_note else None
         entry.completion_reason = REMOVED if entry.completion_reason else None
         entry.facts = _without_persons(entry.facts)
-    await erase_from_outbox(work.session, ErrorlogTables.outbox, event.reference_numbers)
+    await anonymize_outbox(work.session, ErrorlogTables.outbox, event.reference_numbers)
 
 
-async def _bodies(work: Work, entries: Collection[UUID]) -> AsyncIterator[tuple[UUID, UUID, str | None, bytes]]:
+async def _bodies(work: UnitOfWork, entries: Collection[UUID]) -> AsyncIterator[tuple[UUID, UUID, str | None, bytes]]:
     """Failed messages of these entries, and those of the client that name no purchase, a few at a time."""
     last: UUID | None = None
     while True:
@@ -84,7 +90,8 @@ async def _bodies(work: Work, entries: Collection[UUID]) -> AsyncIterator[tuple[
             .where(
                 or_(
                     ErrorEntry.id.in_(entries),
-                    ErrorEntry.client_id.in_((work.origin.client_id, PLATFORM)) & ErrorEntry.reference_number.is_(None),
+                    ErrorEntry.client_id.in_((work.context.client_id, PLATFORM))
+                    & ErrorEntry.reference_number.is_(None),
                 )
             )
             .order_by(FailedMessage.id)
@@ -101,11 +108,11 @@ async def _bodies(work: Work, entries: Collection[UUID]) -> AsyncIterator[tuple[
         last = rows[-1][0]
 
 
-async def is_forgotten(work: Work, subjects: Collection[str]) -> bool:
+async def is_forgotten(work: UnitOfWork, subjects: Collection[str]) -> bool:
     """Whether one of these was anonymized: then what comes late is stored without personal data."""
     if not subjects:
         return False
-    await storing_about(work.session, *subjects)
+    await lock_for_storing(work.session, *subjects)
     return (
         await work.session.scalar(select(Tombstone.subject).where(Tombstone.subject.in_(subjects)).limit(1)) is not None
     )

@@ -11,37 +11,37 @@ from shared.contracts.errorlog import (
     GetError,
     ListErrors,
 )
-from shared.messaging.dead_letters import DeadLetter
+from shared.messaging.dead_letter import DeadLetter
 from shared.messaging.handlers import Handlers
-from shared.messaging.work import Work
+from shared.messaging.unit_of_work import UnitOfWork
 
 handlers = Handlers("errorlog")
 
 
 @handlers.event(ErrorRaised, pattern="*.error.raised.v1")
-async def on_error_raised(event: ErrorRaised, work: Work) -> None:
+async def on_error_raised(event: ErrorRaised, work: UnitOfWork) -> None:
     await intake.log_error(work, event)
 
 
-@handlers.event(CustomerAnonymized, record=lambda event: str(event.customer_id))
-async def on_customer_anonymized(event: CustomerAnonymized, work: Work) -> None:
+@handlers.event(CustomerAnonymized, lane=lambda event: str(event.customer_id))
+async def on_customer_anonymized(event: CustomerAnonymized, work: UnitOfWork) -> None:
     await anonymizing.anonymize_errors(work, event)
 
 
-@handlers.command(CompleteError, record=lambda command: str(command.error_id))
-async def complete_error(command: CompleteError, work: Work) -> ErrorChanged:
+@handlers.command(CompleteError, lane=lambda command: str(command.error_id))
+async def complete_error(command: CompleteError, work: UnitOfWork) -> ErrorChanged:
     return await triage.complete_error(work, command)
 
 
 @handlers.query(ListErrors)
-async def list_errors(query: ListErrors, work: Work) -> ErrorPage:
+async def list_errors(query: ListErrors, work: UnitOfWork) -> ErrorPage:
     return await search.list_errors(work, query)
 
 
 @handlers.query(GetError)
-async def get_error(query: GetError, work: Work) -> ErrorView:
+async def get_error(query: GetError, work: UnitOfWork) -> ErrorView:
     return await search.get_error(work, query)
 
 
-async def on_dead_letter(letter: DeadLetter, work: Work) -> None:
+async def on_dead_letter(letter: DeadLetter, work: UnitOfWork) -> None:
     await intake.log_dead_letter(work, letter)

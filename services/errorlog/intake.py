@@ -14,32 +14,32 @@ from sqlalchemy.dialects.postgresql import insert
 from services.errorlog import domain
 from services.errorlog.anonymizing import is_forgotten, subjects_of, without_persons
 from services.errorlog.models import IS_OPEN, ErrorEntry, FailedMessage
+from shared.card_numbers import mask
 from shared.contracts.errorlog import ErrorLogged, ErrorRaised, ErrorSource
-from shared.logs import printable
-from shared.messaging.card_numbers import mask
-from shared.messaging.dead_letters import DeadLetter
-from shared.messaging.erasing import erased
-from shared.messaging.origin import new_id
-from shared.messaging.work import Work
+from shared.ids import new_id
+from shared.messaging.anonymization import anonymized_body
+from shared.messaging.dead_letter import DeadLetter
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.observability.logs import printable
 
 ITSELF = "service:errorlog"
 MAX_HEADERS = 50
 MAX_HEADER = 1000
 
 
-async def log_error(work: Work, error: ErrorRaised) -> None:
+async def log_error(work: UnitOfWork, error: ErrorRaised) -> None:
     """An error that a service raised stands in the list, or is counted where it stands already.
 
     Rule: docs/domain.md, "Error log".
     """
     if error.reference_number is not None and await is_forgotten(work, {error.reference_number}):
         error = without_persons(error)
-    service = work.origin.routing_key.split(".", 1)[0] or "unknown"
+    service = work.context.routing_key.split(".", 1)[0] or "unknown"
     fingerprint = domain.fingerprint_of_raised(service, error)
     await _log(
         work,
         {
-            "client_id": work.origin.client_id,
+            "client_id": work.context.client_id,
             "source": ErrorSource.RAISED.value,
             "error_type": error.error_type,
             "title": _line(error.title),
@@ -51,15 +51,15 @@ async def log_error(work: Work, error: ErrorRaised) -> None:
             "fingerprint": fingerprint,
             "same_trouble": domain.same_trouble(fingerprint, error.reference_number, error.item_number),
             "facts": {key: mask(value) if isinstance(value, str) else value for key, value in error.facts.items()},
-            "message_id": work.origin.message_id,
-            "correlation_id": work.origin.correlation_id,
+            "message_id": work.context.message_id,
+            "correlation_id": work.context.correlation_id,
         },
         seen=datetime.now(UTC),
-        actor=work.origin.actor,
+        actor=work.context.actor,
     )
 
 
-async def log_dead_letter(work: Work, letter: DeadLetter) -> None:
+async def log_dead_letter(work: UnitOfWork, letter: DeadLetter) -> None:
     """A message that could not be handled stands in the list next to its purchase, with all that is needed to retry.
 
     A letter that the broker delivers twice is counted once. Rule: docs/domain.md, "Dead letters".
@@ -68,10 +68,10 @@ async def log_dead_letter(work: Work, letter: DeadLetter) -> None:
     if await work.session.scalar(select(FailedMessage.id).where(FailedMessage.death == death)) is not None:
         return
     client = domain.client_of(letter.reason, letter.client_id, letter.user)
-    work = replace(work, origin=replace(work.origin, client_id=client))
+    work = replace(work, context=replace(work.context, client_id=client))
     if await is_forgotten(work, subjects_of(client, _reference_number(letter), letter.body)):
         headers = {name: value for name, value in letter.headers.items() if name != "reason"}
-        letter = replace(letter, body=erased(letter.body), detail=None, headers=headers)
+        letter = replace(letter, body=anonymized_body(letter.body), detail=None, headers=headers)
     entry_id, occurrences = await _log(
         work, _entry_of(letter, client), seen=min(letter.died_at, datetime.now(UTC)), actor=ITSELF
     )
@@ -116,7 +116,7 @@ def _entry_of(letter: DeadLetter, client: str) -> dict[str, Any]:
     }
 
 
-async def _log(work: Work, values: Mapping[str, Any], *, seen: datetime, actor: str) -> tuple[UUID, int]:
+async def _log(work: UnitOfWork, values: Mapping[str, Any], *, seen: datetime, actor: str) -> tuple[UUID, int]:
     """Insert the entry, or count the repeat in one statement: several instances may see the same trouble at once."""
     entry_id = new_id()
     statement = insert(ErrorEntry).values(
@@ -142,7 +142,7 @@ async def _log(work: Work, values: Mapping[str, Any], *, seen: datetime, actor: 
                 title=values["title"],
                 reference_number=values["reference_number"],
             ),
-            record=entry_id,
+            order_key=entry_id,
             subject=values["reference_number"],
         )
     return logged_id, occurrences

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.contracts.errorlog import ErrorState
 from shared.database import ServiceTables, Stamped
-from shared.messaging.origin import new_id
+from shared.ids import new_id
 
 LONGEST_SUBJECT = 200
 IS_OPEN = "state = 'open'"

@@ -6,15 +6,15 @@ from sqlalchemy import ColumnElement, select
 
 from services.errorlog.models import ErrorEntry, FailedMessage
 from shared.contracts.errorlog import ErrorPage, ErrorRow, ErrorSource, ErrorState, ErrorView, GetError, ListErrors
-from shared.errors import Refused
-from shared.messaging.cursors import opened_id, sealed
-from shared.messaging.work import Work
+from shared.contracts.refusals import Refused
+from shared.messaging.pagination import cursor_after, cursor_id
+from shared.messaging.unit_of_work import UnitOfWork
 
 ALL_CLIENTS = "*"
 MAX_SHOWN_BYTES = 65_536
 
 
-async def list_errors(work: Work, query: ListErrors) -> ErrorPage:
+async def list_errors(work: UnitOfWork, query: ListErrors) -> ErrorPage:
     """The errors of a client, newest first; of all clients for who may ask that.
 
     Raises Refused: `cursor_invalid`.
@@ -26,7 +26,7 @@ async def list_errors(work: Work, query: ListErrors) -> ErrorPage:
         wanted.append(ErrorEntry.error_type == query.error_type)
     if query.reference_number is not None:
         wanted.append(ErrorEntry.reference_number == query.reference_number)
-    after = opened_id(work, query)
+    after = cursor_id(work, query)
     if after is not None:
         wanted.append(ErrorEntry.id < after)
     statement = select(ErrorEntry).where(*wanted).order_by(ErrorEntry.id.desc()).limit(query.limit + 1)
@@ -34,11 +34,11 @@ async def list_errors(work: Work, query: ListErrors) -> ErrorPage:
     shown = entries[: query.limit]
     return ErrorPage(
         rows=tuple(ErrorRow(**_row(entry)) for entry in shown),
-        next_cursor=sealed(shown[-1].id.bytes, work, query) if len(entries) > len(shown) else None,
+        next_cursor=cursor_after(shown[-1].id.bytes, work, query) if len(entries) > len(shown) else None,
     )
 
 
-async def get_error(work: Work, query: GetError) -> ErrorView:
+async def get_error(work: UnitOfWork, query: GetError) -> ErrorView:
     """One error with the last message that failed because of it.
 
     Raises Refused: `error_not_found`.
@@ -68,8 +68,8 @@ async def get_error(work: Work, query: GetError) -> ErrorView:
     )
 
 
-def _of_client(work: Work) -> list[ColumnElement[bool]]:
-    client = work.origin.client_id
+def _of_client(work: UnitOfWork) -> list[ColumnElement[bool]]:
+    client = work.context.client_id
     return [] if client == ALL_CLIENTS else [ErrorEntry.client_id == client]
 
 

@@ -12,18 +12,18 @@ from services.notifications.models import Email, EmailAttemptRow, EmailChangeRow
 from shared.contracts.customers import CustomerAnonymized
 from shared.contracts.notifications import EmailFailed, EmailState
 from shared.contracts.personal import REMOVED, REMOVED_EMAIL
-from shared.messaging.erasing import erase_from_outbox, removing_about
-from shared.messaging.work import Work
+from shared.messaging.anonymization import anonymize_outbox, lock_for_removing
+from shared.messaging.unit_of_work import UnitOfWork
 
 _WAITING: Final = (EmailState.QUEUED, EmailState.HOLD)
 _GIVEN_UP: Final = "The personal data of the customer were removed before the mail went out."
 
 
-async def anonymize_emails(work: Work, event: CustomerAnonymized) -> None:
+async def anonymize_emails(work: UnitOfWork, event: CustomerAnonymized) -> None:
     """The mails of these purchases say nothing any more; those that wait never go out, and no new ones are made."""
     if not event.reference_numbers:
         return
-    await removing_about(work.session, *event.reference_numbers)
+    await lock_for_removing(work.session, *event.reference_numbers)
     await work.session.execute(
         insert(Tombstone).on_conflict_do_nothing(),
         [{"reference_number": reference_number} for reference_number in event.reference_numbers],
@@ -31,7 +31,7 @@ async def anonymize_emails(work: Work, event: CustomerAnonymized) -> None:
     emails = (
         await work.session.scalars(
             select(Email)
-            .where(Email.client_id == work.origin.client_id, Email.reference_number.in_(event.reference_numbers))
+            .where(Email.client_id == work.context.client_id, Email.reference_number.in_(event.reference_numbers))
             .order_by(Email.id)
             .with_for_update()
         )
@@ -46,19 +46,19 @@ async def anonymize_emails(work: Work, event: CustomerAnonymized) -> None:
         .where(EmailChangeRow.email_id.in_(ids), EmailChangeRow.reason.is_not(None))
         .values(reason=REMOVED)
     )
-    await erase_from_outbox(
+    await anonymize_outbox(
         work.session, NotificationsTables.outbox, event.reference_numbers, records=list(map(str, ids))
     )
 
 
-async def _anonymize(work: Work, email: Email, now: datetime) -> None:
+async def _anonymize(work: UnitOfWork, email: Email, now: datetime) -> None:
     email.recipient = REMOVED_EMAIL
     email.subject = email.text = email.html = REMOVED
     email.bounce_reason = REMOVED if email.bounce_reason else None
     email.reason = None
     email.anonymized_at = now
     if email.standing in _WAITING:
-        move(email, EmailState.FAILED, work.origin.actor, now)
+        move(email, EmailState.FAILED, work.context.actor, now)
         email.bounce_reason = _GIVEN_UP
         failed = EmailFailed(**event_fields(email), reason=_GIVEN_UP)
-        await work.publish(failed, record=email.id, subject=email.reference_number)
+        await work.publish(failed, order_key=email.id, subject=email.reference_number)

@@ -1,16 +1,14 @@
 """The notifications service, put together."""
 
-from services.notifications.emails import DISPATCH
 from services.notifications.handlers import handlers
-from services.notifications.jobs import Dispatcher
+from services.notifications.jobs import dispatch_job
 from services.notifications.models import NotificationsTables, client_copy
 from services.notifications.settings import Settings
 from shared.contracts.errorlog import NotificationsErrorRaised
 from shared.contracts.notifications import EmailBounced, EmailFailed, EmailHeld, EmailQueued, EmailSent
-from shared.messaging.service import Job, Service
+from shared.messaging.service import Service
 from shared.staff.copies import keep_clients, keep_staff
 
-dispatcher = Dispatcher()
 keep_staff(handlers, NotificationsTables.staff)
 keep_clients(handlers, client_copy)
 
@@ -20,5 +18,5 @@ service = Service(
     tables=NotificationsTables,
     handlers=handlers,
     sends=(EmailQueued, EmailHeld, EmailSent, EmailBounced, EmailFailed, NotificationsErrorRaised),
-    jobs=(Job(DISPATCH, dispatcher.round, woken=dispatcher.woken),),
+    jobs=(dispatch_job(),),
 )

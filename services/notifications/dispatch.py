@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
 from sqlalchemy import Row, and_, delete, func, select, update
@@ -17,9 +17,9 @@ from services.notifications.models import Email, EmailAttemptRow
 from services.notifications.sending import ACTOR
 from shared.contracts.errorlog import NotificationsErrorRaised
 from shared.contracts.notifications import EmailBounced, EmailFailed, EmailSent, EmailState, EmailType
-from shared.messaging.leases import release
-from shared.messaging.origin import Origin
-from shared.messaging.work import Work
+from shared.messaging.leased_job import Settled, release
+from shared.messaging.message_context import MessageContext
+from shared.messaging.unit_of_work import UnitOfWork
 
 _INTERRUPTED = "Sending was interrupted before an answer was recorded; the server may have taken the mail."
 
@@ -33,15 +33,11 @@ class Taken:
     mail: OutgoingMail
 
 
-@dataclass(frozen=True)
-class Settled:
-    """What became of a mail; no answer: nothing was tried, as the server could not be talked to."""
-
-    taken: Taken
-    answer: Answer | None
+Delivery: TypeAlias = Settled[Taken, Answer]
+"""A mail in hand and what the server said of it; nothing, if nothing was tried."""
 
 
-async def take_due(work: Work, limit: int, lease: timedelta) -> list[Taken]:
+async def take_due(work: UnitOfWork, limit: int, lease: timedelta) -> list[Taken]:
     """Take due mails for sending and write the attempt down. Whoever called commits before anything is sent.
 
     Mails whose lease ran out while they were being sent are taken again: whether they left is unknown, so they are
@@ -53,7 +49,7 @@ async def take_due(work: Work, limit: int, lease: timedelta) -> list[Taken]:
     return taken + await _take_again(work, interrupted, lease) if interrupted else taken
 
 
-async def _take_again(work: Work, ids: list[UUID], lease: timedelta) -> list[Taken]:
+async def _take_again(work: UnitOfWork, ids: list[UUID], lease: timedelta) -> list[Taken]:
     """Take mails, locked already, whose sending was interrupted; those that were tried for too long are given up."""
     statement = select(Email, func.now()).where(Email.id.in_(ids)).execution_options(populate_existing=True)
     found = (await work.session.execute(statement)).all()
@@ -71,27 +67,27 @@ async def _take_again(work: Work, ids: list[UUID], lease: timedelta) -> list[Tak
     return again
 
 
-async def settle(work: Work, settled: Sequence[Settled]) -> None:
+async def settle(work: UnitOfWork, settled: Sequence[Delivery]) -> None:
     """Write down what became of mails that are still ours, and tell the listeners.
 
     A mail that another process has taken since (this one was paused past its lease) is left alone.
     """
-    by_id = {one.taken.email_id: one for one in settled}
+    by_id = {one.item.email_id: one for one in settled}
     accepted = {key: answer for key, one in by_id.items() if (answer := _acceptance(one)) is not None}
     if len(accepted) < len(by_id):
         for email, attempt, now in await _locked(work, list(by_id)):
             one = by_id[email.id]
-            if email.id not in accepted and email.lease_token == one.taken.token:
-                await _conclude(work, email, attempt, one.answer, now)
+            if email.id not in accepted and email.lease_token == one.item.token:
+                await _conclude(work, email, attempt, one.result, now)
     if accepted:
-        await _settle_accepted(work, {key: by_id[key].taken.token for key in accepted}, accepted)
+        await _settle_accepted(work, {key: by_id[key].item.token for key in accepted}, accepted)
 
 
-def _acceptance(one: Settled) -> Answer | None:
-    return one.answer if one.answer is not None and one.answer.outcome is Outcome.ACCEPTED else None
+def _acceptance(one: Delivery) -> Answer | None:
+    return one.result if one.result is not None and one.result.outcome is Outcome.ACCEPTED else None
 
 
-async def _settle_accepted(work: Work, tokens: Mapping[UUID, UUID], answers: Mapping[UUID, Answer]) -> None:
+async def _settle_accepted(work: UnitOfWork, tokens: Mapping[UUID, UUID], answers: Mapping[UUID, Answer]) -> None:
     values = {
         "ids": list(tokens),
         "tokens": list(tokens.values()),
@@ -107,10 +103,10 @@ async def _settle_accepted(work: Work, tokens: Mapping[UUID, UUID], answers: Map
             sent_at=row.changed_at,
             attempt=row.attempts,
         )
-        await _for(work, row).publish(event, record=row.id, subject=row.reference_number)
+        await _for(work, row).publish(event, order_key=row.id, subject=row.reference_number)
 
 
-async def _locked(work: Work, ids: list[UUID]) -> Sequence[tuple[Email, EmailAttemptRow, datetime]]:
+async def _locked(work: UnitOfWork, ids: list[UUID]) -> Sequence[tuple[Email, EmailAttemptRow, datetime]]:
     of_this_try = and_(EmailAttemptRow.email_id == Email.id, EmailAttemptRow.number == Email.attempts)
     rows = await work.session.execute(
         select(Email, EmailAttemptRow, func.now())
@@ -123,7 +119,9 @@ async def _locked(work: Work, ids: list[UUID]) -> Sequence[tuple[Email, EmailAtt
     return [(email, attempt, now) for email, attempt, now in rows]
 
 
-async def _conclude(work: Work, email: Email, attempt: EmailAttemptRow, answer: Answer | None, now: datetime) -> None:
+async def _conclude(
+    work: UnitOfWork, email: Email, attempt: EmailAttemptRow, answer: Answer | None, now: datetime
+) -> None:
     """Write down what became of a mail that the server did not take."""
     if answer is None:
         await _untried(work, email, now)
@@ -141,12 +139,12 @@ async def _conclude(work: Work, email: Email, attempt: EmailAttemptRow, answer: 
         email.due_at = due_at
 
 
-async def _bounce(work: Work, email: Email, answer: Answer, now: datetime) -> None:
+async def _bounce(work: UnitOfWork, email: Email, answer: Answer, now: datetime) -> None:
     release(email)
     move(email, EmailState.BOUNCED, ACTOR, now)
     email.bounce_reason = _words(answer)
     event = EmailBounced(**event_fields(email), reason=email.bounce_reason)
-    await _for(work, email).publish(event, record=email.id, subject=email.reference_number)
+    await _for(work, email).publish(event, order_key=email.id, subject=email.reference_number)
     await _raise_error(
         work,
         email,
@@ -157,16 +155,16 @@ async def _bounce(work: Work, email: Email, answer: Answer, now: datetime) -> No
     )
 
 
-async def _fail(work: Work, email: Email, reason: str, now: datetime) -> None:
+async def _fail(work: UnitOfWork, email: Email, reason: str, now: datetime) -> None:
     release(email)
     move(email, EmailState.FAILED, ACTOR, now)
     event = EmailFailed(**event_fields(email), reason=reason)
-    await _for(work, email).publish(event, record=email.id, subject=email.reference_number)
+    await _for(work, email).publish(event, order_key=email.id, subject=email.reference_number)
     await _raise_error(work, email, error_type="email_failure", title="E-mail given up", reason=reason)
 
 
 async def _raise_error(
-    work: Work, email: Email, *, error_type: str, title: str, reason: str, smtp_code: int | None = None
+    work: UnitOfWork, email: Email, *, error_type: str, title: str, reason: str, smtp_code: int | None = None
 ) -> None:
     error = NotificationsErrorRaised(
         error_type=error_type,
@@ -176,10 +174,10 @@ async def _raise_error(
         fingerprint=f"{error_type}:{smtp_code}" if smtp_code else error_type,
         facts={"email_id": str(email.id), "email_type": email.email_type, "smtp_code": smtp_code},
     )
-    await _for(work, email).publish(error, record=email.id, subject=email.reference_number)
+    await _for(work, email).publish(error, order_key=email.id, subject=email.reference_number)
 
 
-async def _untried(work: Work, email: Email, now: datetime) -> None:
+async def _untried(work: UnitOfWork, email: Email, now: datetime) -> None:
     """Nothing left the house, so nothing is counted: the mail waits as if it had not been taken."""
     await work.session.execute(
         delete(EmailAttemptRow).where(EmailAttemptRow.email_id == email.id, EmailAttemptRow.number == email.attempts)
@@ -192,7 +190,7 @@ async def _untried(work: Work, email: Email, now: datetime) -> None:
     move(email, EmailState.QUEUED, ACTOR, now)
 
 
-async def _note_interruption(work: Work, email: Email) -> None:
+async def _note_interruption(work: UnitOfWork, email: Email) -> None:
     await work.session.execute(
         update(EmailAttemptRow)
         .where(EmailAttemptRow.email_id == email.id, EmailAttemptRow.number == email.attempts)
@@ -208,9 +206,9 @@ def _delay(email: Email, now: datetime) -> datetime | None:
     return domain.next_try(email.delays, email.first_delayed_at, now)
 
 
-def _for(work: Work, email: Email | Row[Any]) -> Work:
+def _for(work: UnitOfWork, email: Email | Row[Any]) -> UnitOfWork:
     """The same transaction in the name of whoever wanted this mail."""
-    origin = Origin(
+    context = MessageContext(
         client_id=email.client_id,
         actor=email.actor,
         message_id=email.causation_id,
@@ -218,7 +216,7 @@ def _for(work: Work, email: Email | Row[Any]) -> Work:
         traceparent=email.traceparent,
         reason=email.reason,
     )
-    return replace(work, origin=origin)
+    return replace(work, context=context)
 
 
 def _words(answer: Answer) -> str:

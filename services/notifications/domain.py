@@ -12,7 +12,7 @@ from shared.contracts.values import AllowedAction
 UNDO_WINDOW: Final = timedelta(minutes=5)
 """How long a mail that a person queued waits, so that Hold means something. docs/domain.md, "E-mail states"."""
 LONGEST_UNDO_WINDOW: Final = timedelta(minutes=15)
-LADDER: Final = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2))
+RETRY_DELAYS: Final = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2))
 LADDER_STEP_AFTER: Final = timedelta(hours=4)
 GIVE_UP_AFTER: Final = timedelta(days=4)
 
@@ -148,7 +148,7 @@ def next_try(delays: int, first_delayed_at: datetime, now: datetime) -> datetime
     1 minute, 5 minutes, 30 minutes, 2 hours, then every 4 hours, for 4 days since the first.
     docs/domain.md, "Sending e-mails"; RFC 5321, section 4.5.4.1.
     """
-    step = LADDER[delays - 1] if delays <= len(LADDER) else LADDER_STEP_AFTER
+    step = RETRY_DELAYS[delays - 1] if delays <= len(RETRY_DELAYS) else LADDER_STEP_AFTER
     return now + step if now + step <= first_delayed_at + GIVE_UP_AFTER else None
 
 

@@ -26,10 +26,11 @@ from shared.contracts.notifications import (
     SendEmail,
 )
 from shared.contracts.purchases import PaymentRecorded, RefundCompleted
-from shared.errors import Refused
-from shared.messaging.erasing import storing_about
-from shared.messaging.origin import Origin, new_id
-from shared.messaging.work import Work
+from shared.contracts.refusals import Refused
+from shared.ids import new_id
+from shared.messaging.anonymization import lock_for_storing
+from shared.messaging.message_context import MessageContext
+from shared.messaging.unit_of_work import UnitOfWork
 
 DISPATCH = "dispatch"
 """The job that sends what is due."""
@@ -59,7 +60,7 @@ _OF_SENDING: Final = frozenset(
 _STORE: Final = _store_unless_known()
 
 
-async def compose_receipt(work: Work, event: PaymentRecorded, sender: Sender) -> UUID | None:
+async def compose_receipt(work: UnitOfWork, event: PaymentRecorded, sender: Sender) -> UUID | None:
     """Queue the receipt of a purchase with the payment that completed its price; None for any other payment,
     and where the client wants no receipts.
 
@@ -71,7 +72,7 @@ async def compose_receipt(work: Work, event: PaymentRecorded, sender: Sender) ->
     return await _store(work, EmailType.RECEIPT, event, rendered, sender)
 
 
-async def compose_refund_confirmation(work: Work, event: RefundCompleted, sender: Sender) -> UUID | None:
+async def compose_refund_confirmation(work: UnitOfWork, event: RefundCompleted, sender: Sender) -> UUID | None:
     """Queue the confirmation of a refund; None where whoever wanted the refund wanted no mail,
     or the client wants none.
 
@@ -84,15 +85,15 @@ async def compose_refund_confirmation(work: Work, event: RefundCompleted, sender
 
 
 async def _store(
-    work: Work, kind: EmailType, event: PaymentRecorded | RefundCompleted, rendered: Rendered, sender: Sender
+    work: UnitOfWork, kind: EmailType, event: PaymentRecorded | RefundCompleted, rendered: Rendered, sender: Sender
 ) -> UUID | None:
-    row = _row(work.origin, kind, event, rendered, sender)
-    await storing_about(work.session, event.reference_number)
+    row = _row(work.context, kind, event, rendered, sender)
+    await lock_for_storing(work.session, event.reference_number)
     made: UUID | None = await work.session.scalar(_STORE, row)
     if made is None:
         known: UUID | None = await work.session.scalar(
             select(Email.id).where(
-                Email.source_message_id == work.origin.message_id,
+                Email.source_message_id == work.context.message_id,
                 ~exists().where(Tombstone.reference_number == event.reference_number),
             )
         )
@@ -100,22 +101,26 @@ async def _store(
     queued = EmailQueued(
         email_id=made, reference_number=event.reference_number, email_type=kind, subject=rendered.subject
     )
-    await work.publish(queued, record=made, subject=event.reference_number)
+    await work.publish(queued, order_key=made, subject=event.reference_number)
     work.wake(DISPATCH)
     return made
 
 
 def _row(
-    origin: Origin, kind: EmailType, event: PaymentRecorded | RefundCompleted, rendered: Rendered, sender: Sender
+    context: MessageContext,
+    kind: EmailType,
+    event: PaymentRecorded | RefundCompleted,
+    rendered: Rendered,
+    sender: Sender,
 ) -> dict[str, Any]:
     """What is stored of a new mail."""
-    if origin.message_id is None:
+    if context.message_id is None:
         raise ValueError("a mail is made for an event, and events have ids")
     recipient = event.billing_contact.email
     cc = _others(sender.cc, recipient)
     return {
         "id": new_id(),
-        "client_id": origin.client_id,
+        "client_id": context.client_id,
         "reference_number": event.reference_number,
         "email_type": kind.value,
         "language": rendered.language,
@@ -127,11 +132,11 @@ def _row(
         "subject": rendered.subject,
         "text": rendered.text,
         "html": rendered.html,
-        "message_id_header": sender.message_id(origin.message_id, kind),
-        "source_message_id": origin.message_id,
-        "created_by": origin.actor,
-        "changed_by": origin.actor,
-        **_wanted_by(origin),
+        "message_id_header": sender.message_id(context.message_id, kind),
+        "source_message_id": context.message_id,
+        "created_by": context.actor,
+        "changed_by": context.actor,
+        **_wanted_by(context),
     }
 
 
@@ -141,40 +146,40 @@ def _others(addresses: Sequence[str], *named: str) -> list[str]:
     return [address for address in addresses if address.casefold() not in known]
 
 
-async def hold_email(work: Work, command: HoldEmail) -> EmailChanged:
+async def hold_email(work: UnitOfWork, command: HoldEmail) -> EmailChanged:
     """Keep a mail from going out until somebody queues or sends it."""
     email, now = await _wanted(work, command, Action.HOLD)
     _change(work, email, Action.HOLD, EmailState.HOLD, now)
-    await work.publish(EmailHeld(**event_fields(email)), record=email.id, subject=email.reference_number)
+    await work.publish(EmailHeld(**event_fields(email)), order_key=email.id, subject=email.reference_number)
     return _changed(email)
 
 
-async def queue_email(work: Work, command: QueueEmail) -> EmailChanged:
+async def queue_email(work: UnitOfWork, command: QueueEmail) -> EmailChanged:
     """Let a mail go out, or go out once more, after the undo window. docs/domain.md, "E-mail states"."""
     return await _queue(work, command, Action.QUEUE, await undo_window(work))
 
 
-async def send_email(work: Work, command: SendEmail) -> EmailChanged:
+async def send_email(work: UnitOfWork, command: SendEmail) -> EmailChanged:
     """Let a mail go out, or go out once more, at once."""
     return await _queue(work, command, Action.SEND, timedelta(0))
 
 
-async def _queue(work: Work, command: EmailAddressed, action: Action, wait: timedelta) -> EmailChanged:
+async def _queue(work: UnitOfWork, command: EmailAddressed, action: Action, wait: timedelta) -> EmailChanged:
     email, now = await _wanted(work, command, action)
     _change(work, email, action, EmailState.QUEUED, now)
     email.due_at = now + wait
     email.delays, email.first_delayed_at, email.bounce_reason = 0, None, None
-    await work.publish(EmailQueued(**event_fields(email)), record=email.id, subject=email.reference_number)
+    await work.publish(EmailQueued(**event_fields(email)), order_key=email.id, subject=email.reference_number)
     if not wait:
         work.wake(DISPATCH)
     return _changed(email)
 
 
-async def _wanted(work: Work, command: EmailAddressed, action: Action) -> tuple[Email, datetime]:
+async def _wanted(work: UnitOfWork, command: EmailAddressed, action: Action) -> tuple[Email, datetime]:
     """The mail, locked, if the action is possible; refuses with the reason otherwise."""
     statement = (
         select(Email, func.now())
-        .where(Email.id == command.email_id, Email.client_id == work.origin.client_id)
+        .where(Email.id == command.email_id, Email.client_id == work.context.client_id)
         .with_for_update()
         .options(defer(Email.text, raiseload=True), defer(Email.html, raiseload=True))
     )
@@ -206,30 +211,30 @@ def move(email: Email, state: EmailState, actor: str, now: datetime) -> None:
     email.changed_at = now
 
 
-def _wanted_by(origin: Origin) -> dict[str, Any]:
+def _wanted_by(context: MessageContext) -> dict[str, Any]:
     """Whoever wanted the mail last stands behind what is published about it from now on."""
     return {
-        "correlation_id": origin.correlation_id,
-        "causation_id": origin.message_id,
-        "traceparent": origin.traceparent,
-        "actor": origin.actor,
-        "reason": origin.reason,
+        "correlation_id": context.correlation_id,
+        "causation_id": context.message_id,
+        "traceparent": context.traceparent,
+        "actor": context.actor,
+        "reason": context.reason,
     }
 
 
-def _change(work: Work, email: Email, action: Action, state: EmailState, now: datetime) -> None:
+def _change(work: UnitOfWork, email: Email, action: Action, state: EmailState, now: datetime) -> None:
     """Move a mail as somebody wants it, and keep who it was and why."""
-    for name, value in _wanted_by(work.origin).items():
+    for name, value in _wanted_by(work.context).items():
         setattr(email, name, value)
-    move(email, state, work.origin.actor, now)
+    move(email, state, work.context.actor, now)
     work.session.add(
         EmailChangeRow(
             email_id=email.id,
             version=email.version,
             at=now,
             action=action.value,
-            actor=work.origin.actor,
-            reason=work.origin.reason,
+            actor=work.context.actor,
+            reason=work.context.reason,
         )
     )
 

@@ -15,46 +15,46 @@ from shared.contracts.notifications import (
 )
 from shared.contracts.purchases import PaymentRecorded, RefundCompleted
 from shared.messaging.handlers import Handlers
-from shared.messaging.work import Work
+from shared.messaging.unit_of_work import UnitOfWork
 
 handlers = Handlers("notifications")
 
 
-@handlers.event(PaymentRecorded, record=lambda event: event.reference_number)
-async def on_payment_recorded(event: PaymentRecorded, work: Work) -> None:
+@handlers.event(PaymentRecorded, lane=lambda event: event.reference_number)
+async def on_payment_recorded(event: PaymentRecorded, work: UnitOfWork) -> None:
     await emails.compose_receipt(work, event, await sender_of(work))
 
 
-@handlers.event(RefundCompleted, record=lambda event: event.reference_number)
-async def on_refund_completed(event: RefundCompleted, work: Work) -> None:
+@handlers.event(RefundCompleted, lane=lambda event: event.reference_number)
+async def on_refund_completed(event: RefundCompleted, work: UnitOfWork) -> None:
     await emails.compose_refund_confirmation(work, event, await sender_of(work))
 
 
-@handlers.command(HoldEmail, record=lambda command: str(command.email_id))
-async def hold_email(command: HoldEmail, work: Work) -> EmailChanged:
+@handlers.command(HoldEmail, lane=lambda command: str(command.email_id))
+async def hold_email(command: HoldEmail, work: UnitOfWork) -> EmailChanged:
     return await emails.hold_email(work, command)
 
 
-@handlers.command(QueueEmail, record=lambda command: str(command.email_id))
-async def queue_email(command: QueueEmail, work: Work) -> EmailChanged:
+@handlers.command(QueueEmail, lane=lambda command: str(command.email_id))
+async def queue_email(command: QueueEmail, work: UnitOfWork) -> EmailChanged:
     return await emails.queue_email(work, command)
 
 
-@handlers.command(SendEmail, record=lambda command: str(command.email_id))
-async def send_email(command: SendEmail, work: Work) -> EmailChanged:
+@handlers.command(SendEmail, lane=lambda command: str(command.email_id))
+async def send_email(command: SendEmail, work: UnitOfWork) -> EmailChanged:
     return await emails.send_email(work, command)
 
 
 @handlers.query(ListEmails)
-async def list_emails(query: ListEmails, work: Work) -> EmailPage:
+async def list_emails(query: ListEmails, work: UnitOfWork) -> EmailPage:
     return await search.list_emails(work, query)
 
 
 @handlers.query(GetEmail)
-async def get_email(query: GetEmail, work: Work) -> EmailView:
+async def get_email(query: GetEmail, work: UnitOfWork) -> EmailView:
     return await search.get_email(work, query)
 
 
-@handlers.event(CustomerAnonymized, record=lambda event: str(event.customer_id))
-async def on_customer_anonymized(event: CustomerAnonymized, work: Work) -> None:
+@handlers.event(CustomerAnonymized, lane=lambda event: str(event.customer_id))
+async def on_customer_anonymized(event: CustomerAnonymized, work: UnitOfWork) -> None:
     await anonymizing.anonymize_emails(work, event)

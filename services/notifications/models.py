@@ -10,8 +10,8 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from services.notifications.domain import Outcome
 from shared.contracts.notifications import EmailState, EmailType
 from shared.database import ServiceTables, Stamped
-from shared.messaging.leases import Leased
-from shared.messaging.origin import new_id
+from shared.ids import new_id
+from shared.messaging.leased_job import Leased
 from shared.staff.tables import client_table
 
 TO_DISPATCH = "state IN ('queued', 'sending')"

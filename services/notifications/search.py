@@ -14,30 +14,30 @@ from shared.contracts.notifications import (
     GetEmail,
     ListEmails,
 )
-from shared.errors import Refused
-from shared.messaging.cursors import opened_id, sealed
-from shared.messaging.work import Work
+from shared.contracts.refusals import Refused
+from shared.messaging.pagination import cursor_after, cursor_id
+from shared.messaging.unit_of_work import UnitOfWork
 
 _ALL_CLIENTS = "*"
 
 
-async def list_emails(work: Work, query: ListEmails) -> EmailPage:
+async def list_emails(work: UnitOfWork, query: ListEmails) -> EmailPage:
     """The mails of a purchase or in a state, newest first. Refuses a cursor that is none of ours."""
     statement = _visible(work).options(defer(Email.text, raiseload=True), defer(Email.html, raiseload=True))
     if query.reference_number is not None:
         statement = statement.where(Email.reference_number == query.reference_number)
     if query.state is not None:
         statement = statement.where(Email.state == query.state.value)
-    after = opened_id(work, query)
+    after = cursor_id(work, query)
     if after is not None:
         statement = statement.where(Email.id < after)
     found = (await work.session.scalars(statement.order_by(Email.id.desc()).limit(query.limit + 1))).all()
     page = found[: query.limit]
-    cursor = sealed(page[-1].id.bytes, work, query) if len(found) > query.limit else None
+    cursor = cursor_after(page[-1].id.bytes, work, query) if len(found) > query.limit else None
     return EmailPage(rows=tuple(EmailRow.model_validate(_row(email)) for email in page), next_cursor=cursor)
 
 
-async def get_email(work: Work, query: GetEmail) -> EmailView:
+async def get_email(work: UnitOfWork, query: GetEmail) -> EmailView:
     """One mail with its exact text, its attempts, and what may be done with it now."""
     statement = (
         _visible(work)
@@ -63,10 +63,10 @@ async def get_email(work: Work, query: GetEmail) -> EmailView:
     )
 
 
-def _visible(work: Work) -> Select[Email]:
-    if work.origin.client_id == _ALL_CLIENTS:
+def _visible(work: UnitOfWork) -> Select[Email]:
+    if work.context.client_id == _ALL_CLIENTS:
         return select(Email)
-    return select(Email).where(Email.client_id == work.origin.client_id)
+    return select(Email).where(Email.client_id == work.context.client_id)
 
 
 def _row(email: Email) -> dict[str, object]:

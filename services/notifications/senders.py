@@ -10,7 +10,7 @@ from services.notifications.rendering import LANGUAGES, PLAIN, Look
 from services.notifications.settings import sender_settings
 from shared.contracts.directory import ClientSettings
 from shared.contracts.notifications import EmailType
-from shared.messaging.work import Work
+from shared.messaging.unit_of_work import UnitOfWork
 from shared.staff.copies import settings_of
 
 _MAILS = UUID("6d2f3c1a-58a8-5f0e-9d8b-1c9a0f6a7e21")
@@ -37,13 +37,13 @@ class Sender:
         return f"<{uuid5(_MAILS, f'{source_message_id}/{email_type}')}@{self.message_id_domain}>"
 
 
-async def sender_of(work: Work) -> Sender:
+async def sender_of(work: UnitOfWork) -> Sender:
     """The sender for a client; what the client has not said comes from this service's settings.
 
     Read once in a transaction: the mails that are made together look alike.
     """
     senders: dict[str, Sender] = work.session.info.setdefault(_SENDERS, {})
-    client_id = work.origin.client_id
+    client_id = work.context.client_id
     if client_id not in senders:
         senders[client_id] = _sender(await settings_of(work.session, client_copy, client_id))
     return senders[client_id]
@@ -70,7 +70,7 @@ def _sender(client: ClientSettings | None) -> Sender:
     )
 
 
-async def undo_window(work: Work) -> timedelta:
+async def undo_window(work: UnitOfWork) -> timedelta:
     """How long a mail that a person queues can still be held."""
-    client = await settings_of(work.session, client_copy, work.origin.client_id)
+    client = await settings_of(work.session, client_copy, work.context.client_id)
     return UNDO_WINDOW if client is None else timedelta(minutes=client.undo_window_minutes)

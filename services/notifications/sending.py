@@ -22,7 +22,7 @@ from sqlalchemy.types import TypeEngine
 from services.notifications.domain import Outcome
 from services.notifications.models import TO_DISPATCH, Email, EmailAttemptRow
 from shared.contracts.notifications import EmailState
-from shared.messaging import leases
+from shared.messaging import leased_job
 
 ACTOR: Final = "service:notifications"
 _EMAIL: Final = Email.__table__
@@ -46,7 +46,7 @@ def _take() -> Executable:
     again is for the rules to say.
     """
     now = func.now()
-    due = leases.due(_EMAIL, TO_DISPATCH)
+    due = leased_job.due(_EMAIL, TO_DISPATCH)
     taken = (
         update(_EMAIL)
         .where(_EMAIL.c.id == due.c.id, due.c.state == EmailState.QUEUED.value)
@@ -55,7 +55,7 @@ def _take() -> Executable:
             version=_EMAIL.c.version + 1,
             changed_by=ACTOR,
             changed_at=now,
-            **leases.leasing(_EMAIL),
+            **leased_job.leasing(_EMAIL),
         )
         .returning(*(_EMAIL.c[name] for name in ("id", "attempts", "changed_at", "lease_token", *_MAIL)))
         .cte("taken")

@@ -17,7 +17,7 @@ from aiosmtplib import SMTPException, SMTPResponseException
 from services.notifications.domain import Answer, Outcome, Stage, classify, without_addresses
 from services.notifications.mime import OutgoingMail
 from shared.errors import Unavailable
-from shared.logs import logger
+from shared.observability.logs import logger
 
 _PORTS: Final = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
 _LONGEST_IDLE_SECONDS: Final = 20

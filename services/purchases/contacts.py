@@ -11,10 +11,10 @@ from services.purchases.models import Purchase, SearchKey
 from services.purchases.purchases import changed, contact, lock_purchase, receipt, refusing
 from services.purchases.search_terms import keys_of
 from shared.contracts.purchases import ContactRole, PurchaseChanged, UpdatePurchaseContact
-from shared.messaging.work import Work
+from shared.messaging.unit_of_work import UnitOfWork
 
 
-async def update_contact(work: Work, command: UpdatePurchaseContact) -> PurchaseChanged:
+async def update_contact(work: UnitOfWork, command: UpdatePurchaseContact) -> PurchaseChanged:
     """The purchase is invoiced and delivered to the new contact; documents that were issued do not change.
 
     Refuses `purchase_not_found`, `version_conflict`, `purchase_already_paid`, `purchase_anonymized`.
@@ -33,7 +33,7 @@ async def update_contact(work: Work, command: UpdatePurchaseContact) -> Purchase
     return receipt(purchase)
 
 
-async def index_contacts(work: Work, purchase: Purchase) -> None:
+async def index_contacts(work: UnitOfWork, purchase: Purchase) -> None:
     """Find the purchase by the contacts that it has now."""
     contacts = [contact(snapshot) for snapshot in contacts_of(purchase)]
     keys = keys_of(contacts, purchase.client_order_id, purchase.card_last4)

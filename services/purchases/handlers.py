@@ -18,7 +18,7 @@ from shared.contracts.purchases import (
     UpdatePurchaseContact,
 )
 from shared.messaging.handlers import Handlers
-from shared.messaging.work import Work
+from shared.messaging.unit_of_work import UnitOfWork
 
 handlers = Handlers("purchases")
 
@@ -35,51 +35,51 @@ def _reference_number(event: EmailEvent) -> str:
     return event.reference_number
 
 
-@handlers.command(RecordPurchase, record=_order)
-async def record_purchase(command: RecordPurchase, work: Work) -> PurchaseChanged:
+@handlers.command(RecordPurchase, lane=_order)
+async def record_purchase(command: RecordPurchase, work: UnitOfWork) -> PurchaseChanged:
     return await recording.record_purchase(work, command)
 
 
-@handlers.command(RecordPayment, record=_address)
-async def record_payment(command: RecordPayment, work: Work) -> PaymentBooked:
+@handlers.command(RecordPayment, lane=_address)
+async def record_payment(command: RecordPayment, work: UnitOfWork) -> PaymentBooked:
     return await payments.record_payment(work, command)
 
 
-@handlers.command(RequestRefund, record=_address)
-async def request_refund(command: RequestRefund, work: Work) -> RefundAccepted:
+@handlers.command(RequestRefund, lane=_address)
+async def request_refund(command: RequestRefund, work: UnitOfWork) -> RefundAccepted:
     return await refunds.request_refund(work, command)
 
 
-@handlers.command(UpdatePurchaseContact, record=_address)
-async def update_contact(command: UpdatePurchaseContact, work: Work) -> PurchaseChanged:
+@handlers.command(UpdatePurchaseContact, lane=_address)
+async def update_contact(command: UpdatePurchaseContact, work: UnitOfWork) -> PurchaseChanged:
     return await contacts.update_contact(work, command)
 
 
 @handlers.query(GetPurchase)
-async def get_purchase(query: GetPurchase, work: Work) -> PurchaseView:
+async def get_purchase(query: GetPurchase, work: UnitOfWork) -> PurchaseView:
     return await viewer.get_purchase(work, query)
 
 
 @handlers.query(SearchPurchases)
-async def search_purchases(query: SearchPurchases, work: Work) -> PurchasePage:
+async def search_purchases(query: SearchPurchases, work: UnitOfWork) -> PurchasePage:
     return await search.search_purchases(work, query)
 
 
-@handlers.event(EmailSent, record=_reference_number)
-async def on_email_sent(event: EmailSent, work: Work) -> None:
+@handlers.event(EmailSent, lane=_reference_number)
+async def on_email_sent(event: EmailSent, work: UnitOfWork) -> None:
     await mails.note_sent(work, event)
 
 
-@handlers.event(EmailBounced, record=_reference_number)
-async def on_email_bounced(event: EmailBounced, work: Work) -> None:
+@handlers.event(EmailBounced, lane=_reference_number)
+async def on_email_bounced(event: EmailBounced, work: UnitOfWork) -> None:
     await mails.note_bounced(work, event)
 
 
-@handlers.event(EmailFailed, record=_reference_number)
-async def on_email_failed(event: EmailFailed, work: Work) -> None:
+@handlers.event(EmailFailed, lane=_reference_number)
+async def on_email_failed(event: EmailFailed, work: UnitOfWork) -> None:
     await mails.note_failed(work, event)
 
 
-@handlers.event(CustomerAnonymized, record=lambda event: str(event.customer_id))
-async def on_customer_anonymized(event: CustomerAnonymized, work: Work) -> None:
+@handlers.event(CustomerAnonymized, lane=lambda event: str(event.customer_id))
+async def on_customer_anonymized(event: CustomerAnonymized, work: UnitOfWork) -> None:
     await anonymizing.anonymize_purchases(work, event)

@@ -6,19 +6,18 @@ from uuid import UUID
 
 from services.purchases.models import Facts, HistoryEntry, Purchase
 from shared.contracts.purchases import HistoryEntryAdded
-from shared.messaging.at_the_end import store_at_the_end
-from shared.messaging.origin import new_id
-from shared.messaging.work import Work
+from shared.ids import new_id
+from shared.messaging.unit_of_work import UnitOfWork
 
 
-async def note_change(work: Work, purchase: Purchase, subject: str, facts: Facts) -> None:
+async def note_change(work: UnitOfWork, purchase: Purchase, subject: str, facts: Facts) -> None:
     """Write an automatic entry about a change of the purchase."""
     gone = purchase.anonymized_at is not None
     await note(work, purchase.id, purchase.reference_number, subject, facts, is_anonymized=gone)
 
 
 async def note(
-    work: Work,
+    work: UnitOfWork,
     purchase_id: UUID,
     reference_number: str,
     subject: str,
@@ -33,16 +32,16 @@ async def note(
     `reason_given`, unless nothing personal may be stored any more.
     """
     at = at or datetime.now(UTC)
-    facts = facts | {"reason_given": None if is_anonymized else work.origin.reason}
+    facts = facts | {"reason_given": None if is_anonymized else work.context.reason}
     entry: dict[str, Any] = {
         "id": new_id(),
         "purchase_id": purchase_id,
         "at": at,
-        "actor": work.origin.actor,
+        "actor": work.context.actor,
         "is_manual": False,
         "subject": subject,
         "facts": {name: fact for name, fact in facts.items() if fact is not None},
-        "correlation_id": work.origin.correlation_id,
+        "correlation_id": work.context.correlation_id,
     }
     await work.publish(
         HistoryEntryAdded(
@@ -53,7 +52,7 @@ async def note(
             is_manual=False,
             subject=subject,
         ),
-        record=purchase_id,
+        order_key=purchase_id,
         subject=reference_number,
     )
-    store_at_the_end(work.session, HistoryEntry.__table__, entry)
+    work.insert_later(HistoryEntry.__table__, entry)

@@ -4,7 +4,7 @@ A purchase has two addresses, so the order of the messages' own keys is not the 
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -17,8 +17,7 @@ from services.purchases.purchases import Address, address_in
 from shared.contracts.message import Message
 from shared.contracts.notifications import EmailEvent
 from shared.contracts.purchases import PurchaseAddress
-from shared.messaging.locked import keep_locked
-from shared.messaging.origin import Origin
+from shared.messaging.message_context import MessageContext
 
 _ITEMS: Final = (
     select(Item)
@@ -28,7 +27,9 @@ _ITEMS: Final = (
 )
 
 
-async def lock_purchases(session: AsyncSession, messages: Sequence[tuple[Message, Origin]]) -> None:
+async def lock_purchases(
+    session: AsyncSession, messages: Sequence[tuple[Message, MessageContext]]
+) -> dict[Hashable, object]:
     """Lock and read every purchase that the messages address, in the order of their ids, until the transaction ends.
 
     Commands find it there with its items, news of mails without. A record of a purchase locks none: its order is new,
@@ -36,16 +37,16 @@ async def lock_purchases(session: AsyncSession, messages: Sequence[tuple[Message
     """
     commands: set[Address] = set()
     news: set[Address] = set()
-    for message, origin in messages:
+    for message, context in messages:
         if isinstance(message, PurchaseAddress):
-            commands.add(address_in(message, origin))
+            commands.add(address_in(message, context))
         elif isinstance(message, EmailEvent):
-            news.add((origin.client_id, message.reference_number, None))
+            news.add((context.client_id, message.reference_number, None))
     if not commands and not news:
-        return
+        return {}
     purchases = await _lock(session, commands | news)
     await _read_items(session, [purchase for purchase in purchases if not commands.isdisjoint(_addresses(purchase))])
-    keep_locked(session, {address: purchase for purchase in purchases for address in _addresses(purchase)})
+    return {address: purchase for purchase in purchases for address in _addresses(purchase)}
 
 
 async def _lock(session: AsyncSession, addresses: Collection[Address]) -> Sequence[Purchase]:

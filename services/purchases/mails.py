@@ -11,8 +11,7 @@ from services.purchases.contact_rules import anonymized_facts
 from services.purchases.models import Facts, Purchase
 from services.purchases.purchases import not_found
 from shared.contracts.notifications import EmailBounced, EmailEvent, EmailFailed, EmailSent
-from shared.messaging.locked import locked
-from shared.messaging.work import Work
+from shared.messaging.unit_of_work import UnitOfWork
 
 _PURCHASE: Final = (
     select(Purchase.id, Purchase.anonymized_at)
@@ -22,24 +21,24 @@ _PURCHASE: Final = (
 """Held until the entry is committed, so that nobody anonymizes the purchase in between."""
 
 
-async def note_sent(work: Work, event: EmailSent) -> None:
+async def note_sent(work: UnitOfWork, event: EmailSent) -> None:
     """The customer has been written to."""
     await _note(work, event, "email.sent", {"attempt": event.attempt}, at=event.sent_at)
 
 
-async def note_bounced(work: Work, event: EmailBounced) -> None:
+async def note_bounced(work: UnitOfWork, event: EmailBounced) -> None:
     """The customer has not got the mail."""
     await _note(work, event, "email.bounced", {"reason": event.reason})
 
 
-async def note_failed(work: Work, event: EmailFailed) -> None:
+async def note_failed(work: UnitOfWork, event: EmailFailed) -> None:
     """The mail was given up."""
     await _note(work, event, "email.failed", {"reason": event.reason})
 
 
-async def _note(work: Work, event: EmailEvent, subject: str, facts: Facts, *, at: datetime | None = None) -> None:
-    client_id, number = work.origin.client_id, event.reference_number
-    purchase: Row[UUID, datetime | None] | Purchase | None = locked(work.session, Purchase, (client_id, number, None))
+async def _note(work: UnitOfWork, event: EmailEvent, subject: str, facts: Facts, *, at: datetime | None = None) -> None:
+    client_id, number = work.context.client_id, event.reference_number
+    purchase: Row[UUID, datetime | None] | Purchase | None = work.locked(Purchase, (client_id, number, None))
     if purchase is None:
         address = {"client_id": client_id, "reference_number": number}
         purchase = (await work.session.execute(_PURCHASE, address)).one_or_none()

@@ -26,8 +26,8 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from services.purchases.search_terms import KeyKind
 from shared.contracts.purchases import PaymentType, PurchaseStatus, RefundKind, RefundReason, RefundState
 from shared.database import ServiceTables, Stamped
-from shared.messaging.leases import Leased
-from shared.messaging.origin import new_id
+from shared.ids import new_id
+from shared.messaging.leased_job import Leased
 from shared.staff.tables import client_table
 
 Facts = dict[str, str | int | bool | None]

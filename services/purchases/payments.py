@@ -12,14 +12,14 @@ from services.purchases.models import Payment, Purchase
 from services.purchases.purchases import changed, contact, lock_purchase, money, receipt, refusing, standing
 from shared.contracts import purchases as contracts
 from shared.contracts.purchases import PaymentBooked, PaymentRecorded, ReceiptLine, RecordPayment
-from shared.errors import Refused
-from shared.messaging.origin import new_id
-from shared.messaging.work import Work
+from shared.contracts.refusals import Refused
+from shared.ids import new_id
+from shared.messaging.unit_of_work import UnitOfWork
 
 _INSERT: Final = insert(Payment.__table__)
 
 
-async def record_payment(work: Work, command: RecordPayment) -> PaymentBooked:
+async def record_payment(work: UnitOfWork, command: RecordPayment) -> PaymentBooked:
     """Book money for a purchase; the payment that completes its price makes it paid. docs/domain.md, "Payments".
 
     Refuses `purchase_not_found`, `version_conflict`, `payment_not_expected`, `currency_mismatch`,
@@ -45,7 +45,7 @@ async def record_payment(work: Work, command: RecordPayment) -> PaymentBooked:
 
 
 async def add_payment(
-    work: Work, purchase: Purchase, payment: contracts.Payment, lines: tuple[ReceiptLine, ...]
+    work: UnitOfWork, purchase: Purchase, payment: contracts.Payment, lines: tuple[ReceiptLine, ...]
 ) -> UUID:
     """Store a payment that is counted in the purchase already, and tell of it with all that a receipt says.
 
@@ -60,7 +60,7 @@ async def add_payment(
             "amount": payment.amount.amount,
             "paid_at": payment.paid_at,
             "provider_reference": payment.provider_reference,
-            "recorded_by": work.origin.actor,
+            "recorded_by": work.context.actor,
         },
     )
     await history.note_change(
@@ -84,7 +84,7 @@ async def add_payment(
             billing_contact=contact(purchase.billing_contact),
             lines=lines,
         ),
-        record=purchase.id,
+        order_key=purchase.id,
         subject=purchase.reference_number,
     )
     return payment_id

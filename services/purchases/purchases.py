@@ -18,12 +18,10 @@ from shared.contracts.purchases import (
     PurchaseStatus,
     PurchaseStatusChanged,
 )
-from shared.contracts.values import Money
-from shared.errors import MissingPrerequisite, Refused
-from shared.messaging.locked import locked
-from shared.messaging.origin import Origin
-from shared.messaging.principals import ALL_CLIENTS
-from shared.messaging.work import Work
+from shared.contracts.refusals import MissingPrerequisite, Refused
+from shared.contracts.values import ALL_CLIENTS, Money
+from shared.messaging.message_context import MessageContext
+from shared.messaging.unit_of_work import UnitOfWork
 
 Address = tuple[str, str | None, str | None]
 """How a message names a purchase: client, and either its reference number or the client's own number of the order."""
@@ -65,18 +63,18 @@ def not_found(reference_number: str | None, client_order_id: str | None) -> Miss
     )
 
 
-def address_in(command: PurchaseAddress, origin: Origin) -> Address:
+def address_in(command: PurchaseAddress, context: MessageContext) -> Address:
     """The one address that a command gives."""
-    return origin.client_id, command.reference_number, command.client_order_id
+    return context.client_id, command.reference_number, command.client_order_id
 
 
-async def lock_purchase(work: Work, command: PurchaseAddress) -> Purchase:
+async def lock_purchase(work: UnitOfWork, command: PurchaseAddress) -> Purchase:
     """The purchase with its items, locked until the transaction ends. Always the first row that is locked.
 
     Raises MissingPrerequisite `purchase_not_found`, Refused `version_conflict`.
     """
-    address = address_in(command, work.origin)
-    purchase = locked(work.session, Purchase, address) or await _lock_at(work.session, address)
+    address = address_in(command, work.context)
+    purchase = work.locked(Purchase, address) or await _lock_at(work.session, address)
     if purchase is None:
         raise not_found(command.reference_number, command.client_order_id)
     check_version(purchase, command.expected_version)
@@ -103,12 +101,12 @@ def check_version(purchase: Purchase, expected: int | None) -> None:
         )
 
 
-async def changed(work: Work, purchase: Purchase, status: PurchaseStatus) -> None:
+async def changed(work: UnitOfWork, purchase: Purchase, status: PurchaseStatus) -> None:
     """Close a change of a purchase: new version, who and when, and the news of a new status."""
     old_status, purchase.status = purchase.status, status
     purchase.version += 1
     purchase.changed_at = datetime.now(UTC)
-    purchase.changed_by = work.origin.actor
+    purchase.changed_by = work.context.actor
     if status is not old_status:
         await work.publish(
             PurchaseStatusChanged(
@@ -121,7 +119,7 @@ async def changed(work: Work, purchase: Purchase, status: PurchaseStatus) -> Non
                 paid=money(purchase, purchase.paid),
                 refunded=money(purchase, purchase.refunded),
             ),
-            record=purchase.id,
+            order_key=purchase.id,
             subject=purchase.reference_number,
         )
 

@@ -15,9 +15,9 @@ from services.purchases.payments import add_payment, receipt_lines
 from services.purchases.purchases import money, receipt, refusing
 from services.purchases.search_terms import keys_of
 from shared.contracts.purchases import PurchaseChanged, PurchaseRecorded, RecordPurchase
-from shared.errors import Refused
-from shared.messaging.origin import new_id
-from shared.messaging.work import Work
+from shared.contracts.refusals import Refused
+from shared.ids import new_id
+from shared.messaging.unit_of_work import UnitOfWork
 
 _DRAWS = 20
 """Even with half of all numbers in use, twenty draws in a row fail once in a million purchases."""
@@ -26,7 +26,7 @@ _INSERT_ITEMS: Final = insert_rows(Item.__table__)
 _INSERT_SEARCH_KEYS: Final = insert_rows(SearchKey.__table__)
 
 
-async def record_purchase(work: Work, command: RecordPurchase) -> PurchaseChanged:
+async def record_purchase(work: UnitOfWork, command: RecordPurchase) -> PurchaseChanged:
     """Store an order of the client, with its payment if there is one; docs/domain.md, "Recording a purchase".
 
     Refuses `client_order_id_taken`, `exceeds_open_amount`, `free_purchase_has_price`, `price_too_high`.
@@ -57,17 +57,17 @@ async def record_purchase(work: Work, command: RecordPurchase) -> PurchaseChange
     return receipt(purchase)
 
 
-async def _insert(work: Work, command: RecordPurchase, values: dict[str, Any]) -> Purchase:
+async def _insert(work: UnitOfWork, command: RecordPurchase, values: dict[str, Any]) -> Purchase:
     """Insert the purchase under a free reference number, unless the client has recorded this order before.
 
     What it returns is what was written and no part of the session: nothing changes the purchase in this use case.
     """
     row = {
         "id": new_id(),
-        "client_id": work.origin.client_id,
+        "client_id": work.context.client_id,
         "version": 1,
-        "created_by": work.origin.actor,
-        "changed_by": work.origin.actor,
+        "created_by": work.context.actor,
+        "changed_by": work.context.actor,
         **_columns(command),
         **values,
     }
@@ -94,10 +94,10 @@ def _columns(command: RecordPurchase) -> dict[str, Any]:
     }
 
 
-async def _refuse_second_record(work: Work, client_order_id: str) -> None:
+async def _refuse_second_record(work: UnitOfWork, client_order_id: str) -> None:
     reference_number = await work.session.scalar(
         select(Purchase.reference_number).where(
-            Purchase.client_id == work.origin.client_id, Purchase.client_order_id == client_order_id
+            Purchase.client_id == work.context.client_id, Purchase.client_order_id == client_order_id
         )
     )
     if reference_number is not None:
@@ -143,7 +143,7 @@ def _search_keys(purchase: Purchase, command: RecordPurchase) -> list[dict[str, 
     ]
 
 
-async def _tell(work: Work, purchase: Purchase, command: RecordPurchase) -> None:
+async def _tell(work: UnitOfWork, purchase: Purchase, command: RecordPurchase) -> None:
     facts: Facts = {"status": purchase.status, "gross": purchase.gross}
     await history.note_change(work, purchase, "purchase.recorded", facts)
     await work.publish(
@@ -162,6 +162,6 @@ async def _tell(work: Work, purchase: Purchase, command: RecordPurchase) -> None
             delivery_contact=command.delivery_contact or command.billing_contact,
             licensee_contact=command.licensee_contact or command.billing_contact,
         ),
-        record=purchase.id,
+        order_key=purchase.id,
         subject=purchase.reference_number,
     )

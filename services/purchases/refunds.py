@@ -26,15 +26,14 @@ from shared.contracts.purchases import (
     RefundState,
     RequestRefund,
 )
-from shared.errors import Refused
-from shared.messaging.at_the_end import store_at_the_end
-from shared.messaging.work import Work
+from shared.contracts.refusals import Refused
+from shared.messaging.unit_of_work import UnitOfWork
 
 JOB: Final = "refunds"
 _INSERT: Final = insert(Refund.__table__).on_conflict_do_nothing().returning(Refund.__table__.c.id)
 
 
-async def request_refund(work: Work, command: RequestRefund) -> RefundAccepted:
+async def request_refund(work: UnitOfWork, command: RequestRefund) -> RefundAccepted:
     """Promise money to the customer; it moves later, under the refund's id. The message id becomes that id.
 
     Refuses `purchase_not_found`, `version_conflict`, `purchase_not_paid`, `payment_type_not_refundable`,
@@ -66,7 +65,7 @@ async def request_refund(work: Work, command: RequestRefund) -> RefundAccepted:
     )
 
 
-async def _tell_of_promise(work: Work, purchase: Purchase, refund: Refund) -> None:
+async def _tell_of_promise(work: UnitOfWork, purchase: Purchase, refund: Refund) -> None:
     await history.note_change(
         work,
         purchase,
@@ -89,7 +88,7 @@ async def _tell_of_promise(work: Work, purchase: Purchase, refund: Refund) -> No
             amount=money(purchase, refund.amount),
             reason=refund.reason,
         ),
-        record=purchase.id,
+        order_key=purchase.id,
         subject=purchase.reference_number,
     )
 
@@ -107,12 +106,12 @@ def _item_standing(item: Item) -> ItemStanding:
     )
 
 
-async def _insert(work: Work, purchase: Purchase, command: RequestRefund, plan: RefundPlan) -> Refund:
+async def _insert(work: UnitOfWork, purchase: Purchase, command: RequestRefund, plan: RefundPlan) -> Refund:
     """Store the intent. What it returns is what was written and no part of the session: the job changes it, later."""
-    if work.origin.message_id is None:
+    if work.context.message_id is None:
         raise ValueError("a command has a message id")
     row = {
-        "id": work.origin.message_id,
+        "id": work.context.message_id,
         "purchase_id": purchase.id,
         "client_id": purchase.client_id,
         "client_refund_id": command.client_refund_id,
@@ -124,10 +123,10 @@ async def _insert(work: Work, purchase: Purchase, command: RequestRefund, plan: 
         "remark": command.remark,
         "notify_customer": command.notify_customer,
         "attempts": 0,
-        "actor": work.origin.actor,
-        "correlation_id": work.origin.correlation_id,
-        "traceparent": work.origin.traceparent,
-        "reason_given": None if purchase.anonymized_at else work.origin.reason,
+        "actor": work.context.actor,
+        "correlation_id": work.context.correlation_id,
+        "traceparent": work.context.traceparent,
+        "reason_given": None if purchase.anonymized_at else work.context.reason,
     }
     with work.session.no_autoflush:  # What others of the batch have changed is written together with this.
         inserted = await work.session.scalar(_INSERT, row)
@@ -136,14 +135,14 @@ async def _insert(work: Work, purchase: Purchase, command: RequestRefund, plan: 
     return Refund(**row)
 
 
-async def _taken(work: Work, command: RequestRefund) -> Refused:
+async def _taken(work: UnitOfWork, command: RequestRefund) -> Refused:
     """Which of the two unique numbers of a refund was used before."""
     earlier = (
         await work.session.execute(
             select(Refund.id, Purchase.reference_number)
             .join(Purchase, Purchase.id == Refund.purchase_id)
             .where(
-                Refund.client_id == work.origin.client_id,
+                Refund.client_id == work.context.client_id,
                 Refund.client_refund_id == command.client_refund_id,
                 Refund.client_refund_id.is_not(None),
             )
@@ -160,10 +159,9 @@ async def _taken(work: Work, command: RequestRefund) -> Refused:
     )
 
 
-def _promise(work: Work, purchase: Purchase, refund: Refund, plan: RefundPlan) -> None:
+def _promise(work: UnitOfWork, purchase: Purchase, refund: Refund, plan: RefundPlan) -> None:
     """Count the money as refunded at once, so that nobody can promise it a second time."""
-    store_at_the_end(
-        work.session,
+    work.insert_later(
         Line.__table__,
         *(
             {

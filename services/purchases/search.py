@@ -45,10 +45,9 @@ from services.purchases.models import Purchase, SearchKey
 from services.purchases.purchases import refusing
 from services.purchases.search_terms import Key, Keyword, Prefix, ReferenceNumberIs, parse_keywords
 from shared.contracts.purchases import PurchasePage, PurchaseRow, SearchPurchases
-from shared.contracts.values import Money
-from shared.messaging.cursors import opened, sealed
-from shared.messaging.principals import ALL_CLIENTS
-from shared.messaging.work import Work
+from shared.contracts.values import ALL_CLIENTS, Money
+from shared.messaging.pagination import cursor_after, cursor_position
+from shared.messaging.unit_of_work import UnitOfWork
 
 _LAST_CHARACTER: Final = "\U0010ffff"
 _BROAD: Final = 8_000
@@ -141,21 +140,21 @@ class Search:
         return sorted(self.keywords, key=lambda keyword: -keyword.selectivity)
 
 
-async def search_purchases(work: Work, query: SearchPurchases) -> PurchasePage:
+async def search_purchases(work: UnitOfWork, query: SearchPurchases) -> PurchasePage:
     """The purchases that every keyword matches, newest order first; docs/domain.md, "Searching purchases".
 
     Other clients' purchases are never found. Refuses `no_keywords`, `too_many_keywords`, `cursor_invalid`.
     """
     with refusing():
         keywords = parse_keywords(query.keywords)
-    position = opened(work, query)
+    position = cursor_position(work, query)
     after = Position.read(position) if position is not None else None
-    search = Search(work.origin.client_id, keywords, query.ordered_on, after, query.limit + 1)
+    search = Search(work.context.client_id, keywords, query.ordered_on, after, query.limit + 1)
     found = (await work.session.execute(search_statement(search.form), search.values)).all()
     page = found[: query.limit]
     return PurchasePage(
         rows=tuple(_row(purchase) for purchase in page),
-        next_cursor=sealed(_behind(page[-1]), work, query) if len(found) > len(page) else None,
+        next_cursor=cursor_after(_behind(page[-1]), work, query) if len(found) > len(page) else None,
     )
 
 

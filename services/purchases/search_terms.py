@@ -11,7 +11,7 @@ from typing import Final, Self
 
 from services.purchases.domain import NotAllowed
 from shared.contracts.purchases import Contact
-from shared.folding import folded
+from shared.search.folding import folded
 
 _REFERENCE_NUMBER: Final = re.compile(r"[1-9][0-9]{8}")
 _CARD_LAST4: Final = re.compile(r"[0-9]{4}")

@@ -31,9 +31,9 @@ from services.purchases.payout import OutcomeUnknown, PaidOut, PayoutOutcome, Pa
 from services.purchases.purchases import changed, contact, money
 from shared.contracts.errorlog import PurchasesErrorRaised
 from shared.contracts.purchases import ReceiptLine, RefundCompleted, RefundFailed, RefundState
-from shared.messaging import leases
-from shared.messaging.origin import Origin
-from shared.messaging.work import Work
+from shared.messaging.leased_job import Settled, due, leasing, release
+from shared.messaging.message_context import MessageContext
+from shared.messaging.unit_of_work import UnitOfWork
 
 ASK_AGAIN: Final = (
     timedelta(seconds=5),
@@ -51,8 +51,6 @@ _SETTLED: Final = (
     "state", "due_at", "completed_at", "provider_reference", "failure", "lease_token", "leased_until",
 )  # fmt: skip
 _MOVED: Final = ("status", "refunded", "returned", "version", "changed_at", "changed_by")
-Settled: TypeAlias = "tuple[TakenRefund, PayoutOutcome]"
-"""A refund in hand and what the provider said of it."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +59,13 @@ class TakenRefund:
 
     request: PayoutRequest
     token: UUID
-    origin: Origin
+    context: MessageContext
     asked_before: bool
     """The provider may have heard of it: ask first what became of it."""
+
+
+Payout: TypeAlias = Settled[TakenRefund, PayoutOutcome]
+"""A refund in hand and what the provider said of it."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,13 @@ def _take() -> Executable:
 
     What is read of the purchase and its payments never changes, so nothing of it is locked.
     """
-    due = leases.due(_REFUND, OPEN_REFUNDS)
-    sent = case((due.c.state == RefundState.REQUESTED, RefundState.SENT), else_=due.c.state)
+    waiting = due(_REFUND, OPEN_REFUNDS)
+    sent = case((waiting.c.state == RefundState.REQUESTED, RefundState.SENT), else_=waiting.c.state)
     taken = (
         update(_REFUND)
-        .where(_REFUND.c.id == due.c.id)
-        .values(state=sent, **leases.leasing(_REFUND))
-        .returning(*_REFUND.c, due.c.state.label("state_before"))
+        .where(_REFUND.c.id == waiting.c.id)
+        .values(state=sent, **leasing(_REFUND))
+        .returning(*_REFUND.c, waiting.c.state.label("state_before"))
         .cte("taken")
     )
     references = (
@@ -141,44 +143,44 @@ _TAKE: Final = _take()
 _HOLD: Final = _hold()
 
 
-async def take_due(work: Work, limit: int, lease: timedelta) -> list[TakenRefund]:
+async def take_due(work: UnitOfWork, limit: int, lease: timedelta) -> list[TakenRefund]:
     """Take due refunds and write down that they are being sent. Whoever called commits before the provider hears."""
     rows = (await work.session.execute(_TAKE, {"limit": limit, "lease": lease})).all()
     return [_taken(row) for row in rows]
 
 
-async def settle(work: Work, settled: Sequence[Settled]) -> int:
+async def settle(work: UnitOfWork, settled: Sequence[Payout]) -> int:
     """Book what the provider did with refunds that are still ours; returns how many were.
 
     A refund that another worker has taken since (this one was paused past its lease) is left to that one.
     """
-    held = await _held(work, [taken for taken, _ in settled])
-    refused = [taken.request.refund_id for taken, outcome in settled if isinstance(outcome, PayoutRefused)]
+    held = await _held(work, [payout.item for payout in settled])
+    refused = [payout.item.request.refund_id for payout in settled if isinstance(payout.result, PayoutRefused)]
     items = await _items_of(work, [refund_id for refund_id in refused if refund_id in held])
-    for taken, outcome in settled:
-        one = held.get(taken.request.refund_id)
+    for payout in settled:
+        one = held.get(payout.item.request.refund_id)
         if one is None:
             continue
-        by = replace(work, origin=taken.origin)
-        leases.release(one.refund)
-        match outcome:
+        by = replace(work, context=payout.item.context)
+        release(one.refund)
+        match payout.result:
             case PaidOut():
-                await _complete(by, one, outcome)
+                await _complete(by, one, payout.result)
             case PayoutRefused():
-                await _fail(by, one, outcome, items[one.refund.id])
+                await _fail(by, one, payout.result, items[one.refund.id])
             case OutcomeUnknown():
-                await _ask_again_later(by, one, outcome)
+                await _ask_again_later(by, one, payout.result)
     await _write(work, held.values())
     return len(held)
 
 
-async def _held(work: Work, taken: Sequence[TakenRefund]) -> dict[UUID, _Held]:
+async def _held(work: UnitOfWork, taken: Sequence[TakenRefund]) -> dict[UUID, _Held]:
     mine = {"ids": [one.request.refund_id for one in taken], "tokens": [one.token for one in taken]}
     rows = (await work.session.execute(_HOLD, mine)).all()
     return {refund.id: _Held(purchase, refund, printed or (), now) for purchase, refund, printed, now in rows}
 
 
-async def _items_of(work: Work, refund_ids: Sequence[UUID]) -> Mapping[UUID, list[tuple[Line, Item]]]:
+async def _items_of(work: UnitOfWork, refund_ids: Sequence[UUID]) -> Mapping[UUID, list[tuple[Line, Item]]]:
     """What each of these refunds took of which item."""
     found: dict[UUID, list[tuple[Line, Item]]] = {refund_id: [] for refund_id in refund_ids}
     if refund_ids:
@@ -188,7 +190,7 @@ async def _items_of(work: Work, refund_ids: Sequence[UUID]) -> Mapping[UUID, lis
     return found
 
 
-async def _write(work: Work, held: Iterable[_Held]) -> None:
+async def _write(work: UnitOfWork, held: Iterable[_Held]) -> None:
     """The rows of a batch name the same columns, changed or not: then they share one statement for each table."""
     for one in held:
         for name in _SETTLED:
@@ -198,7 +200,7 @@ async def _write(work: Work, held: Iterable[_Held]) -> None:
     await work.session.flush()
 
 
-async def _complete(work: Work, held: _Held, outcome: PaidOut) -> None:
+async def _complete(work: UnitOfWork, held: _Held, outcome: PaidOut) -> None:
     """What the customer's mail is made of is told first: messages about one purchase leave one after the other."""
     purchase, refund = held.purchase, held.refund
     refund.state = RefundState.COMPLETED
@@ -222,14 +224,14 @@ async def _complete(work: Work, held: _Held, outcome: PaidOut) -> None:
             billing_contact=contact(purchase.billing_contact),
             lines=_receipt_lines(held),
         ),
-        record=purchase.id,
+        order_key=purchase.id,
         subject=purchase.reference_number,
     )
     await changed(work, purchase, status_after_refund(purchase.status, purchase.paid, purchase.returned))
     await _tell_outcome(work, purchase, refund)
 
 
-async def _fail(work: Work, held: _Held, outcome: PayoutRefused, items: Sequence[tuple[Line, Item]]) -> None:
+async def _fail(work: UnitOfWork, held: _Held, outcome: PayoutRefused, items: Sequence[tuple[Line, Item]]) -> None:
     """The money stays where it is: what was promised may be refunded again."""
     purchase, refund = held.purchase, held.refund
     refund.state = RefundState.FAILED
@@ -249,13 +251,13 @@ async def _fail(work: Work, held: _Held, outcome: PayoutRefused, items: Sequence
             amount=money(purchase, refund.amount),
             failure=refund.failure,
         ),
-        record=purchase.id,
+        order_key=purchase.id,
         subject=purchase.reference_number,
     )
     await _raise_error(work, purchase, refund, "refund_failure", "The payment provider refused a refund")
 
 
-async def _ask_again_later(work: Work, held: _Held, outcome: OutcomeUnknown) -> None:
+async def _ask_again_later(work: UnitOfWork, held: _Held, outcome: OutcomeUnknown) -> None:
     purchase, refund = held.purchase, held.refund
     first = refund.state is not RefundState.UNKNOWN
     refund.state = RefundState.UNKNOWN
@@ -267,7 +269,7 @@ async def _ask_again_later(work: Work, held: _Held, outcome: OutcomeUnknown) -> 
         await _raise_error(work, purchase, refund, "refund_unknown", "A refund has had no outcome for too long")
 
 
-async def _tell_outcome(work: Work, purchase: Purchase, refund: Refund) -> None:
+async def _tell_outcome(work: UnitOfWork, purchase: Purchase, refund: Refund) -> None:
     await history.note_change(
         work,
         purchase,
@@ -283,7 +285,7 @@ async def _tell_outcome(work: Work, purchase: Purchase, refund: Refund) -> None:
     )
 
 
-async def _raise_error(work: Work, purchase: Purchase, refund: Refund, error_type: str, title: str) -> None:
+async def _raise_error(work: UnitOfWork, purchase: Purchase, refund: Refund, error_type: str, title: str) -> None:
     await work.publish(
         PurchasesErrorRaised(
             error_type=error_type,
@@ -293,7 +295,7 @@ async def _raise_error(work: Work, purchase: Purchase, refund: Refund, error_typ
             fingerprint=f"{error_type}:{refund.id}",
             facts={"refund_id": str(refund.id), "amount": refund.amount, "currency": purchase.currency},
         ),
-        record=purchase.id,
+        order_key=purchase.id,
         subject=purchase.reference_number,
     )
 
@@ -316,7 +318,7 @@ def _taken(row: Row[Any]) -> TakenRefund:
             payment_references=tuple(row.payment_references or ()),
         ),
         token=row.lease_token,
-        origin=Origin(
+        context=MessageContext(
             client_id=row.client_id,
             actor=row.actor,
             message_id=row.id,

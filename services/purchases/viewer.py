@@ -16,15 +16,15 @@ from shared.contracts.purchases import (
     RefundLine,
     RefundView,
 )
+from shared.contracts.refusals import Refused
 from shared.contracts.values import AllowedAction
-from shared.errors import Refused
-from shared.messaging.work import Work
+from shared.messaging.unit_of_work import UnitOfWork
 from shared.staff.permitted import as_permitted
 
 NEWEST_ENTRIES = 200
 
 
-async def get_purchase(work: Work, query: GetPurchase) -> PurchaseView:
+async def get_purchase(work: UnitOfWork, query: GetPurchase) -> PurchaseView:
     """A purchase as it stands, with what may be done with it and why not.
 
     Refuses `purchase_not_found`, also for another client's purchase, and `ambiguous_client_order_id` when all
@@ -34,7 +34,7 @@ async def get_purchase(work: Work, query: GetPurchase) -> PurchaseView:
     found = (
         await work.session.scalars(
             select(Purchase)
-            .where(*of_client(work.origin.client_id), addressed(*address))
+            .where(*of_client(work.context.client_id), addressed(*address))
             .options(
                 selectinload(Purchase.items),
                 selectinload(Purchase.payments),

@@ -10,6 +10,8 @@ from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
 
 from shared.contracts.message import Data
 
+ALL_CLIENTS: Final = "*"
+"""In place of a client: all of them, in queries by who may."""
 CURRENCIES: Final = frozenset(currency.alpha_3 for currency in pycountry.currencies)
 COUNTRIES: Final = frozenset(country.alpha_2 for country in pycountry.countries)
 LANGUAGES: Final = frozenset(language.alpha_2 for language in pycountry.languages if hasattr(language, "alpha_2"))

@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 from shared.contracts.message import Command, Data, Event, Message, Query
 from shared.messaging import names
 from shared.messaging.names import QueueKind
-from shared.messaging.work import Work
+from shared.messaging.unit_of_work import UnitOfWork
 
 C = TypeVar("C", bound=Command)
 Q = TypeVar("Q", bound=Query)
 E = TypeVar("E", bound=Event)
-Handler = Callable[[Any, Work], Awaitable[Data | None]]
-RecordKey = Callable[[Any], str | None]
+Handler = Callable[[Any, UnitOfWork], Awaitable[Data | None]]
+LaneKey = Callable[[Any], str | None]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Route:
     message: type[Message]
     handler: Handler
     kind: QueueKind
-    record: RecordKey | None = None
+    lane: LaneKey | None = None
 
     @property
     def name(self) -> str:
@@ -46,41 +46,41 @@ class Route:
 
 
 class Handlers:
-    """The handlers of one service. `record` names what a message is about: same record, one after the other."""
+    """The handlers of one service. `lane` names what a message is about: same lane, one after the other."""
 
     def __init__(self, service: str) -> None:
         self.service = service
         self.routes: list[Route] = []
 
     def command(
-        self, message: type[C], *, record: Callable[[C], str | None] | None = None
-    ) -> Callable[[Callable[[C, Work], Awaitable[Data]]], Callable[[C, Work], Awaitable[Data]]]:
+        self, message: type[C], *, lane: Callable[[C], str | None] | None = None
+    ) -> Callable[[Callable[[C, UnitOfWork], Awaitable[Data]]], Callable[[C, UnitOfWork], Awaitable[Data]]]:
         """Handle a command; what the function returns is the reply, stored and sent again to a repeat."""
 
-        def register(handler: Callable[[C, Work], Awaitable[Data]]) -> Callable[[C, Work], Awaitable[Data]]:
-            self._add(Route(message.key, message, handler, QueueKind.COMMANDS, record))
+        def register(handler: Callable[[C, UnitOfWork], Awaitable[Data]]) -> Callable[[C, UnitOfWork], Awaitable[Data]]:
+            self._add(Route(message.key, message, handler, QueueKind.COMMANDS, lane))
             return handler
 
         return register
 
     def query(
         self, message: type[Q]
-    ) -> Callable[[Callable[[Q, Work], Awaitable[Data]]], Callable[[Q, Work], Awaitable[Data]]]:
+    ) -> Callable[[Callable[[Q, UnitOfWork], Awaitable[Data]]], Callable[[Q, UnitOfWork], Awaitable[Data]]]:
         """Answer a query in a read-only transaction."""
 
-        def register(handler: Callable[[Q, Work], Awaitable[Data]]) -> Callable[[Q, Work], Awaitable[Data]]:
+        def register(handler: Callable[[Q, UnitOfWork], Awaitable[Data]]) -> Callable[[Q, UnitOfWork], Awaitable[Data]]:
             self._add(Route(message.key, message, handler, QueueKind.QUERIES))
             return handler
 
         return register
 
     def event(
-        self, message: type[E], *, pattern: str | None = None, record: Callable[[E], str | None] | None = None
-    ) -> Callable[[Callable[[E, Work], Awaitable[None]]], Callable[[E, Work], Awaitable[None]]]:
+        self, message: type[E], *, pattern: str | None = None, lane: Callable[[E], str | None] | None = None
+    ) -> Callable[[Callable[[E, UnitOfWork], Awaitable[None]]], Callable[[E, UnitOfWork], Awaitable[None]]]:
         """Listen to an event, or with a pattern to a family of events of the same form."""
 
-        def register(handler: Callable[[E, Work], Awaitable[None]]) -> Callable[[E, Work], Awaitable[None]]:
-            self._add(Route(pattern or message.key, message, handler, QueueKind.EVENTS, record))
+        def register(handler: Callable[[E, UnitOfWork], Awaitable[None]]) -> Callable[[E, UnitOfWork], Awaitable[None]]:
+            self._add(Route(pattern or message.key, message, handler, QueueKind.EVENTS, lane))
             return handler
 
         return register

@@ -28,7 +28,7 @@ class Delay:
         return f"{RETRY}.{self.name}"
 
 
-LADDER: Final = (
+RETRY_DELAYS: Final = (
     Delay("10s", 10_000),
     Delay("1m", 60_000),
     Delay("10m", 600_000),

@@ -12,10 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from shared.contracts import SERVICES
 from shared.contracts.directory import PLATFORM
 from shared.contracts.permissions import NEEDED, ROLES, Permission, Role
-from shared.errors import Refused
+from shared.contracts.refusals import Refused
+from shared.contracts.values import ALL_CLIENTS
+from shared.messaging.message_context import MessageContext
 from shared.messaging.names import QueueKind
-from shared.messaging.origin import Origin
-from shared.messaging.principals import ALL_CLIENTS
 
 KEPT_SECONDS: Final = 3.0
 """How long an answer of the database counts. What another instance of the service was told is known here after it."""
@@ -99,13 +99,13 @@ class StaffCheck:
         self._known.clear()
         self._forgotten += 1
 
-    async def check(self, origin: Origin, *, key: str, kind: QueueKind) -> None:
+    async def check(self, context: MessageContext, *, key: str, kind: QueueKind) -> None:
         """Raises Refused: `forbidden_actor`, `forbidden_client` or `forbidden_action`. Database errors pass through."""
-        if not self._isolated or kind is QueueKind.EVENTS or origin.user in SERVICES:
+        if not self._isolated or kind is QueueKind.EVENTS or context.user in SERVICES:
             return
-        if origin.actor.startswith(PERSON):
-            member = await self._member(origin.actor.removeprefix(PERSON))
-            check_member(member, key=key, client=origin.client_id, kind=kind)
+        if context.actor.startswith(PERSON):
+            member = await self._member(context.actor.removeprefix(PERSON))
+            check_member(member, key=key, client=context.client_id, kind=kind)
 
     async def _member(self, name: str) -> StaffMember | None:
         known = self._fresh(name)

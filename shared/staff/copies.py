@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.contracts.directory import PLATFORM, ClientChanged, ClientSettings, UserChanged
 from shared.messaging.handlers import Handlers
-from shared.messaging.work import Work
+from shared.messaging.unit_of_work import UnitOfWork
 
 _KNOWN: Final = "aftersale.client_settings"
 STAFF_CHANGED: Final = "staff changed"
@@ -19,20 +19,20 @@ STAFF_CHANGED: Final = "staff changed"
 def keep_staff(handlers: Handlers, table: Table) -> None:
     """Let a service listen for users, which it needs to know who may do what."""
 
-    @handlers.event(UserChanged, record=lambda event: f"user/{event.name}")
-    async def on_user_changed(event: UserChanged, work: Work) -> None:
+    @handlers.event(UserChanged, lane=lambda event: f"user/{event.name}")
+    async def on_user_changed(event: UserChanged, work: UnitOfWork) -> None:
         await save_user(work, table, event)
 
 
 def keep_clients(handlers: Handlers, table: Table) -> None:
     """Let a service listen for the settings of clients."""
 
-    @handlers.event(ClientChanged, record=lambda event: f"client/{event.client_id}")
-    async def on_client_changed(event: ClientChanged, work: Work) -> None:
+    @handlers.event(ClientChanged, lane=lambda event: f"client/{event.client_id}")
+    async def on_client_changed(event: ClientChanged, work: UnitOfWork) -> None:
         await save_client(work, table, event)
 
 
-async def save_user(work: Work, table: Table, event: UserChanged) -> None:
+async def save_user(work: UnitOfWork, table: Table, event: UserChanged) -> None:
     """Take over a user, unless this or a newer version is known."""
     values = event.model_dump(mode="json", exclude={"roles"})
     values["roles"] = {given.client_id: list(given.roles) for given in event.roles}
@@ -40,7 +40,7 @@ async def save_user(work: Work, table: Table, event: UserChanged) -> None:
     work.wake(STAFF_CHANGED)
 
 
-async def save_client(work: Work, table: Table, event: ClientChanged) -> None:
+async def save_client(work: UnitOfWork, table: Table, event: ClientChanged) -> None:
     """Take over the settings of a client, unless these or newer ones are known."""
     await _save(work.session, table, "client_id", event.model_dump(mode="json"))
 
@@ -60,9 +60,9 @@ def _settings(table: Table) -> Select[tuple[Any]]:
     return select(table.c.settings).where(table.c.client_id == bindparam("client"))
 
 
-async def is_platform_staff(work: Work, table: Table) -> bool:
+async def is_platform_staff(work: UnitOfWork, table: Table) -> bool:
     """Whether a person of the platform itself wants this piece of work."""
-    kind, _, name = work.origin.actor.partition(":")
+    kind, _, name = work.context.actor.partition(":")
     if kind != "user":
         return False
     return await work.session.scalar(select(table.c.client_id).where(table.c.name == name)) == PLATFORM

@@ -5,15 +5,15 @@ from collections.abc import Iterable
 from sqlalchemy import Table, select
 
 from shared.contracts import SERVICES
+from shared.contracts.refusals import Refused
 from shared.contracts.values import AllowedAction
-from shared.errors import Refused
 from shared.messaging.names import QueueKind
-from shared.messaging.work import Work
+from shared.messaging.unit_of_work import UnitOfWork
 from shared.staff.checking import PERSON, StaffMember, check_member
 
 
 async def as_permitted(
-    work: Work, table: Table, client_id: str, actions: Iterable[AllowedAction]
+    work: UnitOfWork, table: Table, client_id: str, actions: Iterable[AllowedAction]
 ) -> tuple[AllowedAction, ...]:
     """The actions on a record of a client, those not permitted with code and words of the refusal.
 
@@ -21,9 +21,9 @@ async def as_permitted(
     door; so is a person whom no directory knows, where the check of people is switched off.
     """
     shown = tuple(actions)
-    if not work.origin.actor.startswith(PERSON) or work.origin.user in SERVICES:
+    if not work.context.actor.startswith(PERSON) or work.context.user in SERVICES:
         return shown
-    name = work.origin.actor.removeprefix(PERSON)
+    name = work.context.actor.removeprefix(PERSON)
     known = (await work.session.execute(select(table.c.active, table.c.roles).where(table.c.name == name))).first()
     if known is None:
         return shown

@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from deploy.local.instance import CHECKOUT, Instance
-from deploy.local.leftovers import OWNER, PREFIX, destroy
-from deploy.local.servers import Given, Servers
-from deploy.local.system import topology_of
 from tests.chaos.breakable import Breakable
 from tests.support.proxy import link_to
 from tests.support.servers import SERVICE_NAMES, TestServers
 from tests.support.system import new_system
+from tools.dev.instance import CHECKOUT, Instance
+from tools.dev.leftovers import OWNER, PREFIX, destroy
+from tools.dev.servers import Given, Servers
+from tools.dev.system import topology_of
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deploy.services import load_all
-from shared.asyncapi import asyncapi_document
+from shared.observability.asyncapi import asyncapi_document
 
 Document = dict[str, Any]
 DOCUMENTS = {service.name: asyncapi_document(service) for service in load_all()}

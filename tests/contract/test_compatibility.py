@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from deploy.compatibility import breaks
-from shared.schemas import contracts
+from shared.observability.schemas import contracts
+from tools.pages.compatibility import breaks
 
 Snapshot = dict[str, Any]
 

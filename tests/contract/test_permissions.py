@@ -4,17 +4,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.contracts import PERMISSIONS
-from deploy.permissions_page import ALLOWED, REFUSED
-from deploy.problem_codes import ROOT
 from deploy.services import load_all
 from shared.contracts.directory import PLATFORM
 from shared.contracts.message import Command, Message, Query
 from shared.contracts.permissions import NEEDED, PLATFORM_ROLES, ROLES, Permission, Role, permissions_of, roles_with
-from shared.errors import Refused
+from shared.contracts.refusals import Refused
+from shared.messaging.inbound.authorization import Principals
 from shared.messaging.names import QueueKind
-from shared.messaging.principals import Principals
 from shared.staff.checking import StaffMember, check_member
+from tools.pages.contracts import PERMISSIONS
+from tools.pages.permissions import ALLOWED, REFUSED
+from tools.pages.problem_codes import ROOT
 
 CLIENT = "shop"
 KINDS = {

@@ -12,12 +12,12 @@ import pytest
 from pydantic import BaseModel
 
 import shared.contracts
-from deploy.contracts import SCHEMAS, difference, instructions, promised, write
-from deploy.problem_codes import ROOT, used_codes
 from deploy.services import load_all
 from shared.contracts import SERVICES
 from shared.contracts.message import Command, Event, Message, Query
-from shared.schemas import schema_of
+from shared.observability.schemas import schema_of
+from tools.pages.contracts import SCHEMAS, difference, instructions, promised, write
+from tools.pages.problem_codes import ROOT, used_codes
 
 MODULES = [
     importlib.import_module(f"shared.contracts.{module.name}")

@@ -6,8 +6,8 @@ import os
 import sys
 from uuid import uuid4
 
-from deploy.local.instance import CHECKOUT
 from tests.support.system import System
+from tools.dev.instance import CHECKOUT
 
 EXAMPLE = CHECKOUT / "examples" / "connect_your_service.py"
 OURS = {"shared", "services", "deploy", "tests"}

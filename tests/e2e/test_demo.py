@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from deploy.demo.customers import contact_of
-from deploy.demo.mails import CONFIRMATION, find_new_mails, read_mails
-from deploy.demo.orders import CLIENT
-from deploy.demo.reading import Tally, find_files
-from deploy.demo.run import PEER, Patience, Place, Summary, run_demo
-from deploy.local.demo import SHIPPED
-from deploy.local.instance import CHECKOUT
 from tests.support.servers import TestServers
 from tests.support.system import System, new_system
-from tests.unit.demo.files import row, write
+from tests.unit.tools.demo.files import row, write
+from tools.demo.customers import contact_of
+from tools.demo.mails import CONFIRMATION, find_new_mails, read_mails
+from tools.demo.orders import CLIENT
+from tools.demo.reading import Tally, find_files
+from tools.demo.run import PEER, Patience, Place, Summary, run_demo
+from tools.dev.demo import SHIPPED
+from tools.dev.instance import CHECKOUT
 
 REAL_DATA = Path(os.environ.get("AFTERSALE_REAL_DATA", CHECKOUT.parent / "shared" / "data" / "online-retail"))
 pytestmark = pytest.mark.timeout(300)

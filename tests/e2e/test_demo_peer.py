@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from deploy.demo.orders import CLIENT, Wish
-from deploy.demo.peer import NoReply, Peer
-from deploy.demo.run import PEER
 from shared.contracts.purchases import RecordPurchase
 from tests.support.system import System
 from tests.support.wait import wait_until
-from tests.unit.demo.files import Taken, row, write
+from tests.unit.tools.demo.files import Taken, row, write
+from tools.demo.orders import CLIENT, Wish
+from tools.demo.peer import NoReply, Peer
+from tools.demo.run import PEER
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -12,22 +12,22 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from deploy.load import fill as filling
-from deploy.load import report, statements
-from deploy.load.fill import fill_few
-from deploy.load.gun import Gun
-from deploy.load.made_up import Plan
-from deploy.load.proof import Check, Proof, Prover
-from deploy.load.result import Result
-from deploy.load.run import Patience, run_ceiling, run_load
-from deploy.load.scenario import all_scenarios
-from deploy.load.shots import CHECKOUT, CONSOLE, RECEIPT, Ledger, Shot, shot
-from deploy.load.world import World
 from deploy.provision import provision_counting
 from shared.contracts.customers import GetCustomer, SearchCustomers
 from shared.contracts.purchases import GetPurchase, SearchPurchases
 from tests.support.servers import TestServers
 from tests.support.system import System, new_system
+from tools.load import fill as filling
+from tools.load import report, statements
+from tools.load.fill import fill_few
+from tools.load.gun import Gun
+from tools.load.made_up import Plan
+from tools.load.proof import Check, Proof, Prover
+from tools.load.result import Result
+from tools.load.run import Patience, run_ceiling, run_load
+from tools.load.scenario import all_scenarios
+from tools.load.shots import CHECKOUT, CONSOLE, RECEIPT, Ledger, Shot, shot
+from tools.load.world import World
 
 pytestmark = pytest.mark.timeout(300)
 _DATABASES = ("purchases", "customers", "notifications", "errorlog")

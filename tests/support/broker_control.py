@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from deploy.local.rabbitmq import find_server
 from tests.support.servers import TestServers
+from tools.dev.rabbitmq import find_server
 
 
 async def rabbitmqctl(servers: TestServers, *words: str) -> None:

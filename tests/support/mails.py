@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aiosmtpd.controller import Controller
 
-from deploy.local.mailcatcher import MAX_BYTES, Keeper
+from tools.dev.mailcatcher import MAX_BYTES, Keeper
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,15 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 
 from deploy.broker_admin import BrokerAdmin
-from deploy.local.instance import CHECKOUT, Instance
-from deploy.local.leftovers import destroy, remove_leftovers, test_instance
-from deploy.local.servers import Given, Servers
-from deploy.local.system import topology_of
 from deploy.provision import drop_databases, make_database, make_role
 from deploy.services import SERVICES
 from deploy.topology import Topology
 from shared import migrations
 from tests.support.staff import copy_staff, fill_directory
+from tools.dev.instance import CHECKOUT, Instance
+from tools.dev.leftovers import destroy, remove_leftovers, test_instance
+from tools.dev.servers import Given, Servers
+from tools.dev.system import topology_of
 
 
 @dataclass

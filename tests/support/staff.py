@@ -2,9 +2,9 @@
 
 import asyncpg
 
-from deploy.local.instance import CHECKOUT
 from services.directory.commands import load
 from shared.contracts import SERVICES
+from tools.dev.instance import CHECKOUT
 
 FIRST = CHECKOUT / "deploy" / "directory.yaml"
 

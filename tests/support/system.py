@@ -13,13 +13,13 @@ from typing import Any
 
 import asyncpg
 
-from deploy.local.instance import CHECKOUT
-from deploy.local.processes import Process
-from deploy.local.services import SENDER, is_ready
 from tests.support.mails import Mails, catching_mails, free_port
 from tests.support.peer import Peer, peer
 from tests.support.servers import SERVICE_NAMES, TestServers
 from tests.support.wait import wait_until
+from tools.dev.instance import CHECKOUT
+from tools.dev.processes import Process
+from tools.dev.services import SENDER, is_ready
 
 _START_SECONDS = 60
 _STOP_SECONDS = 20

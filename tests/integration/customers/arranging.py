@@ -37,8 +37,9 @@ from shared.contracts.purchases import (
     RefundRequested,
 )
 from shared.contracts.values import Money
-from shared.messaging.origin import Origin, new_id
-from shared.messaging.work import Work
+from shared.ids import new_id
+from shared.messaging.message_context import MessageContext
+from shared.messaging.unit_of_work import UnitOfWork
 
 ORDERED_AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 _numbers = count(200_000_000)
@@ -59,12 +60,12 @@ class CustomersService:
     @asynccontextmanager
     async def work(
         self, client: str, *, actor: str = "user:ada", message_id: UUID | None = None
-    ) -> AsyncIterator[Work]:
-        origin = Origin(
+    ) -> AsyncIterator[UnitOfWork]:
+        context = MessageContext(
             client_id=client, actor=actor, message_id=message_id or new_id(), correlation_id=f"flow-{new_id()}"
         )
         async with self.sessions() as session, session.begin():
-            work = Work("customers", session, CustomersTables.outbox, origin)
+            work = UnitOfWork("customers", session, CustomersTables.outbox, context)
             yield work
             await work.complete()
 

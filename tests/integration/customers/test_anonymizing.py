@@ -13,8 +13,8 @@ from services.customers.purchases import attach_purchase
 from shared.contracts.customers import AnonymizeCustomer, CustomerAnonymized, MergeCustomers, UnmergeCustomer
 from shared.contracts.notifications import EmailQueued, EmailSent, EmailType
 from shared.contracts.purchases import PurchaseRecorded
-from shared.errors import Refused
-from shared.messaging.origin import new_id
+from shared.contracts.refusals import Refused
+from shared.ids import new_id
 from tests.integration.customers.arranging import (
     ORDERED_AT,
     CustomersService,

@@ -11,7 +11,7 @@ from shared.contracts.customers import (
     UpdateContact,
 )
 from shared.contracts.purchases import ContactRole, PurchaseStatus, UpdatePurchaseContact
-from shared.errors import Refused
+from shared.contracts.refusals import Refused
 from tests.integration.customers.arranging import CustomersService, a_client, contact, details, recorded
 
 BILLING, DELIVERY, LICENSEE = ContactRole.BILLING, ContactRole.DELIVERY, ContactRole.LICENSEE

@@ -21,7 +21,7 @@ from shared.contracts.customers import (
 )
 from shared.contracts.message import Message
 from shared.contracts.purchases import ContactRole, PurchaseStatus
-from shared.errors import Refused
+from shared.contracts.refusals import Refused
 from shared.messaging.names import QueueKind
 from tests.integration.customers.arranging import (
     CustomersService,

@@ -16,7 +16,7 @@ from shared.contracts.customers import (
     UpdateContact,
 )
 from shared.contracts.purchases import ContactRole
-from shared.errors import MissingPrerequisite, Refused
+from shared.contracts.refusals import MissingPrerequisite, Refused
 from tests.integration.customers.arranging import (
     CustomersService,
     a_client,

@@ -10,8 +10,8 @@ import pytest
 from shared.contracts.customers import CustomerCreated, CustomerKind, CustomerUpdated
 from shared.contracts.notifications import EmailQueued, EmailSent, EmailType
 from shared.contracts.purchases import ContactRole, PurchaseStatus
-from shared.errors import MissingPrerequisite
-from shared.messaging.origin import new_id
+from shared.contracts.refusals import MissingPrerequisite
+from shared.ids import new_id
 from tests.integration.customers.arranging import (
     ORDERED_AT,
     CustomersService,

@@ -11,7 +11,7 @@ from services.customers.duplicates import duplicates_statement
 from services.customers.search import Search, search_statement
 from services.customers.search_terms import parse_keywords
 from shared.contracts.customers import SearchCustomers
-from shared.errors import Refused
+from shared.contracts.refusals import Refused
 from tests.integration.customers.arranging import CustomersService, a_client, contact, recorded
 
 _ASYNCPG = PGDialect_asyncpg()  # type: ignore[no-untyped-call]

@@ -8,8 +8,8 @@ from services.customers.announcements import note_email
 from services.customers.purchases import attach_purchase, note_payment, note_refund_requested, note_status
 from shared.contracts.notifications import EmailQueued, EmailType
 from shared.contracts.purchases import PurchaseRecorded, PurchaseStatus
-from shared.errors import MissingPrerequisite
-from shared.messaging.origin import new_id
+from shared.contracts.refusals import MissingPrerequisite
+from shared.ids import new_id
 from tests.integration.customers.arranging import (
     CustomersService,
     a_client,

@@ -22,8 +22,9 @@ from shared.contracts.directory import (
 )
 from shared.contracts.message import Message
 from shared.contracts.permissions import Role
-from shared.messaging.origin import Origin, new_id
-from shared.messaging.work import Work, open_work
+from shared.ids import new_id
+from shared.messaging.message_context import MessageContext
+from shared.messaging.unit_of_work import UnitOfWork, open_unit_of_work
 
 SYSTEM = "service:directory"
 
@@ -35,18 +36,20 @@ class Directory:
     sessions: async_sessionmaker[AsyncSession]
 
     @asynccontextmanager
-    async def work(self, client: str = PLATFORM, actor: str = SYSTEM) -> AsyncIterator[Work]:
-        origin = Origin(client_id=client, actor=actor, message_id=new_id(), correlation_id=f"flow-{uuid4().hex}")
+    async def work(self, client: str = PLATFORM, actor: str = SYSTEM) -> AsyncIterator[UnitOfWork]:
+        context = MessageContext(
+            client_id=client, actor=actor, message_id=new_id(), correlation_id=f"flow-{uuid4().hex}"
+        )
         outbox = DirectoryTables.outbox
-        async with open_work(self.sessions, service="directory", outbox=outbox, origin=origin) as work:
+        async with open_unit_of_work(self.sessions, service="directory", outbox=outbox, context=context) as work:
             yield work
 
     async def sent(self, record: str) -> list[Message]:
         """What stands in the outbox about a record, in order."""
         outbox = DirectoryTables.outbox
-        statement = select(outbox.c.routing_key, outbox.c.body).where(outbox.c.record == record).order_by(outbox.c.id)
+        statement = select(outbox.c.routing_key, outbox.c.body).where(outbox.c.order_key == record)
         async with self.sessions() as session:
-            rows = (await session.execute(statement)).all()
+            rows = (await session.execute(statement.order_by(outbox.c.id))).all()
         return [TypeAdapter(Message.registered[key]).validate_json(body) for key, body in rows]
 
     async def client(self, **settings: Any) -> str:

@@ -7,19 +7,20 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import delete, func, select, update
 
-from deploy.local.instance import CHECKOUT
 from services.directory import commands
 from services.directory.announcing import announce_if_due
 from services.directory.models import Announcement, AuditEntry, Client, DirectoryTables, User
 from services.directory.transfer import DirectoryFile
 from shared.contracts.directory import ClientRoles, UserChanged
 from shared.contracts.permissions import Role
-from shared.errors import Refused
+from shared.contracts.refusals import Refused
+from shared.ids import new_id
+from shared.messaging.message_context import MessageContext
 from shared.messaging.names import QueueKind
-from shared.messaging.origin import Origin, new_id
 from shared.staff import checking, copies
 from shared.staff.checking import StaffCheck
 from tests.integration.directory.arranging import Directory
+from tools.dev.instance import CHECKOUT
 
 COPY = DirectoryTables.staff
 GET = "purchases.purchase.get.v1"
@@ -45,13 +46,13 @@ def heard(name: str, version: int, *roles: Role, client: str = "shop") -> UserCh
     )
 
 
-def asking(actor: str, *, client: str = "shop", user: str = "console") -> Origin:
-    return Origin(client_id=client, actor=actor, message_id=new_id(), correlation_id="flow", user=user)
+def asking(actor: str, *, client: str = "shop", user: str = "console") -> MessageContext:
+    return MessageContext(client_id=client, actor=actor, message_id=new_id(), correlation_id="flow", user=user)
 
 
-async def code(check: StaffCheck, origin: Origin, kind: QueueKind = QueueKind.QUERIES) -> str | None:
+async def code(check: StaffCheck, context: MessageContext, kind: QueueKind = QueueKind.QUERIES) -> str | None:
     try:
-        await check.check(origin, key=GET, kind=kind)
+        await check.check(context, key=GET, kind=kind)
     except Refused as refusal:
         return refusal.code
     return None
@@ -86,7 +87,7 @@ async def test_an_answer_is_remembered_for_seconds_and_forgotten_on_a_change(dir
 
 
 @pytest.mark.parametrize(
-    ("origin", "kind", "isolated", "expected"),
+    ("context", "kind", "isolated", "expected"),
     [
         (asking("user:nobody"), QueueKind.QUERIES, True, "forbidden_actor"),
         (asking("user:nobody"), QueueKind.COMMANDS, True, "forbidden_actor"),
@@ -97,10 +98,10 @@ async def test_an_answer_is_remembered_for_seconds_and_forgotten_on_a_change(dir
     ],
 )
 async def test_people_are_checked_where_their_wish_comes_in(
-    directory: Directory, origin: Origin, kind: QueueKind, isolated: bool, expected: str | None
+    directory: Directory, context: MessageContext, kind: QueueKind, isolated: bool, expected: str | None
 ) -> None:
     check = StaffCheck(directory.sessions, COPY, isolated=isolated)
-    assert await code(check, origin, kind) == expected
+    assert await code(check, context, kind) == expected
 
 
 async def test_memory_has_a_bound(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ from shared.contracts.directory import (
     UserChanged,
 )
 from shared.contracts.permissions import Role
-from shared.errors import Refused
+from shared.contracts.refusals import Refused
 from tests.integration.directory.arranging import Directory, person
 
 
@@ -274,7 +274,7 @@ async def test_the_reason_in_the_header_counts_where_the_command_gives_none(dire
     client = await directory.client()
     for name, reason in (("Shop 2", None), ("Shop 3", "new contract")):
         async with directory.work(client, "user:kim") as work:
-            because = replace(work, origin=replace(work.origin, reason="ticket 4711"))
+            because = replace(work, context=replace(work.context, reason="ticket 4711"))
             command = ConfigureClient(settings=ClientSettings(name=name), reason=reason)
             await clients.configure_client(because, command)
     rows = await trail(directory, client, record_kind=RecordKind.CLIENT)

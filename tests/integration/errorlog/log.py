@@ -14,9 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from services.errorlog import intake
 from services.errorlog.models import ErrorEntry, ErrorlogTables, FailedMessage
 from shared.contracts.errorlog import ErrorRaised
-from shared.messaging.dead_letters import DeadLetter
-from shared.messaging.origin import Origin, new_id
-from shared.messaging.work import Work, open_work
+from shared.ids import new_id
+from shared.messaging.dead_letter import DeadLetter
+from shared.messaging.message_context import MessageContext
+from shared.messaging.unit_of_work import UnitOfWork, open_unit_of_work
 
 DIED = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -57,10 +58,12 @@ class Log:
     @asynccontextmanager
     async def work(
         self, *, client: str | None = None, actor: str = "user:ada", user: str = "purchases"
-    ) -> AsyncIterator[Work]:
+    ) -> AsyncIterator[UnitOfWork]:
         key = f"{user}.error.raised.v1"
-        origin = Origin(client or self.client, actor, new_id(), "flow-1", user=user, routing_key=key)
-        async with open_work(self.sessions, service="errorlog", outbox=ErrorlogTables.outbox, origin=origin) as work:
+        context = MessageContext(client or self.client, actor, new_id(), "flow-1", user=user, routing_key=key)
+        async with open_unit_of_work(
+            self.sessions, service="errorlog", outbox=ErrorlogTables.outbox, context=context
+        ) as work:
             yield work
 
     async def raise_error(self, error: ErrorRaised, *, client: str | None = None, user: str = "purchases") -> None:
@@ -95,7 +98,7 @@ class Log:
         async with self.sessions() as session:
             rows = await session.execute(
                 select(outbox.c.body, outbox.c.headers)
-                .where(outbox.c.routing_key == key, outbox.c.record == str(error_id))
+                .where(outbox.c.routing_key == key, outbox.c.order_key == str(error_id))
                 .order_by(outbox.c.id)
             )
             return [(json.loads(body), headers) for body, headers in rows]

@@ -7,7 +7,7 @@ import pytest
 from services.errorlog.anonymizing import anonymize_errors
 from shared.contracts.customers import CustomerAnonymized
 from shared.contracts.errorlog import PurchasesErrorRaised
-from shared.messaging.origin import new_id
+from shared.ids import new_id
 from tests.integration.errorlog.log import Log, dead_letter, json_body
 
 CUSTOMER = new_id()

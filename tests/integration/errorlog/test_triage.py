@@ -16,7 +16,7 @@ from shared.contracts.errorlog import (
     ListErrors,
     PurchasesErrorRaised,
 )
-from shared.errors import Refused
+from shared.contracts.refusals import Refused
 from tests.integration.errorlog.log import Log, dead_letter, json_body
 
 
@@ -157,7 +157,7 @@ async def test_a_body_is_shown_if_it_is_text(log: Log, body: bytes, shown: str |
 async def test_the_reason_of_the_message_is_kept_with_who_completed_the_error(log: Log) -> None:
     [error_id] = await raise_errors(log, "123456789")
     async with log.work() as work:
-        because = replace(work, origin=replace(work.origin, reason="ticket 4711"))
+        because = replace(work, context=replace(work.context, reason="ticket 4711"))
         await triage.complete_error(because, CompleteError(error_id=error_id, note="paid by hand"))
     view = await viewed(log, error_id)
     assert (view.completed_by, view.completion_note, view.completion_reason) == (

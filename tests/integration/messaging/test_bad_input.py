@@ -24,7 +24,6 @@ import yaml
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 
 from deploy.definitions import password_hash
-from deploy.local.instance import CHECKOUT
 from deploy.services import load_all
 from deploy.topology import OWN_TAG
 from shared.contracts.directory import UserChanged
@@ -50,6 +49,7 @@ from tests.support.samples import sample
 from tests.support.servers import TestServers
 from tests.support.system import System, new_system
 from tests.support.wait import wait_until
+from tools.dev.instance import CHECKOUT
 
 SECONDS = 5
 """Within which every bad message has got its problem reply or its error entry."""
@@ -404,7 +404,7 @@ def _everything_in_queues(system: System) -> dict[str, list[Any]]:
 async def test_nothing_is_left_and_nobody_fell_over(running: System) -> None:
     """No process ended, no message waits for another try, no handler failed. What the error log refused is parked."""
     assert all(process.process.alive for process in running.processes)
-    waiting = [f"{names.RETRY}.{delay.name}" for delay in names.LADDER] + [names.DEAD_LETTERS, *QUEUES]
+    waiting = [f"{names.RETRY}.{delay.name}" for delay in names.RETRY_DELAYS] + [names.DEAD_LETTERS, *QUEUES]
     full: dict[str, int] = {}
 
     async def empty() -> bool:

@@ -8,8 +8,8 @@ import pytest
 
 from services.purchases.models import PurchasesTables
 from shared.database import create_engine, create_sessions
-from shared.messaging import housekeeping
-from shared.messaging.origin import new_id
+from shared.ids import new_id
+from shared.messaging.host import housekeeping
 from tests.support.servers import SERVICE_NAMES, TestServers
 
 

@@ -13,14 +13,15 @@ from services.errorlog.app import service as errorlog
 from services.purchases.app import service as purchases
 from shared.contracts.errorlog import ErrorPage, ListErrors
 from shared.database import create_engine, create_reading_engine, create_sessions
-from shared.messaging.admission import Request
+from shared.ids import new_id
 from shared.messaging.handlers import Route
+from shared.messaging.inbound.validation import Request
+from shared.messaging.message_context import MessageContext
 from shared.messaging.names import QueueKind
-from shared.messaging.origin import Origin, new_id
-from shared.messaging.transactions import TransactionPerMessage
-from shared.messaging.unheard import UnheardRefusals
-from shared.messaging.work import Work
-from shared.metrics import Metrics
+from shared.messaging.transaction.transactions import TransactionPerMessage
+from shared.messaging.transaction.unanswered_refusals import UnansweredRefusals
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.observability.metrics import Metrics
 from tests.support.servers import TestServers
 
 
@@ -47,7 +48,7 @@ async def transactions(database: str, reading: AsyncEngine) -> AsyncIterator[Tra
         inbox=errorlog.tables.inbox,
         outbox=errorlog.tables.outbox,
         metrics=Metrics("errorlog"),
-        on_unheard_refusal=UnheardRefusals("errorlog"),
+        on_unanswered_refusal=UnansweredRefusals("errorlog"),
         slots=asyncio.Semaphore(1),
         reading=create_sessions(reading),
         reading_slots=asyncio.Semaphore(1),
@@ -58,13 +59,13 @@ async def transactions(database: str, reading: AsyncEngine) -> AsyncIterator[Tra
 def asking(statement: str) -> Request:
     """A query whose use case executes this."""
 
-    async def look(_query: ListErrors, work: Work) -> ErrorPage:
+    async def look(_query: ListErrors, work: UnitOfWork) -> ErrorPage:
         await work.session.execute(text(statement))
         return ErrorPage(rows=(), next_cursor=None)
 
     route = Route(ListErrors.key, ListErrors, look, QueueKind.QUERIES)
-    origin = Origin(client_id="acme", actor="user:ada", message_id=new_id(), correlation_id="flow")
-    return Request(route, ListErrors(), origin, b"")
+    context = MessageContext(client_id="acme", actor="user:ada", message_id=new_id(), correlation_id="flow")
+    return Request(route, ListErrors(), context, b"")
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM inbox", "SELECT * FROM inbox FOR UPDATE"])

@@ -6,10 +6,10 @@ import urllib.request
 import asyncpg
 import pytest
 
-from deploy.load.measured import read
 from shared.contracts.purchases import SearchPurchases
 from tests.support.shop import purchase
 from tests.support.system import Running, System
+from tools.load.measured import read
 
 CHANGES = {"PURCHASES_CONSUMES": "changes"}
 QUERIES = {"PURCHASES_CONSUMES": "queries"}

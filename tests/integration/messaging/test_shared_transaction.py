@@ -1,7 +1,7 @@
 """Commands that share a transaction: what one writes before it refuses breaks the batch, what waits of others does not.
 
-Each act of a refused command was seen to go unnoticed when its part of the comparison in `shared/messaging/writes.py`
-was taken out.
+Each act of a refused command was seen to go unnoticed when its part of the comparison in
+`shared/messaging/transaction/writes.py` was taken out.
 """
 
 import asyncio
@@ -24,24 +24,24 @@ from services.purchases.recording import record_purchase
 from services.purchases.refunds import request_refund
 from shared.contracts.customers import CustomerAnonymized
 from shared.contracts.purchases import PurchaseChanged, PurchaseRecorded, RequestRefund
+from shared.contracts.refusals import Refused
 from shared.database import create_engine, create_sessions
-from shared.errors import Refused
-from shared.messaging import writes
-from shared.messaging.admission import Request
-from shared.messaging.group_commit import GroupCommit
+from shared.ids import new_id
 from shared.messaging.handlers import Route
+from shared.messaging.inbound.validation import Request
 from shared.messaging.names import QueueKind
-from shared.messaging.origin import new_id
-from shared.messaging.transactions import Outcome, TransactionPerMessage
-from shared.messaging.unheard import UnheardRefusals
-from shared.messaging.work import RELAY, Work, open_work
-from shared.metrics import Metrics
-from tests.integration.purchases.arranging import order, origin, refund
+from shared.messaging.transaction import writes
+from shared.messaging.transaction.group_commit import GroupCommit
+from shared.messaging.transaction.transactions import Outcome, TransactionPerMessage
+from shared.messaging.transaction.unanswered_refusals import UnansweredRefusals
+from shared.messaging.unit_of_work import RELAY, UnitOfWork, open_unit_of_work
+from shared.observability.metrics import Metrics
+from tests.integration.purchases.arranging import context, order, refund
 from tests.support.samples import sample
 from tests.support.servers import TestServers
 from tests.support.statements import noted_statements
 
-UseCase = Callable[[RequestRefund, Work], Awaitable[PurchaseChanged]]
+UseCase = Callable[[RequestRefund, UnitOfWork], Awaitable[PurchaseChanged]]
 
 
 @dataclass
@@ -68,7 +68,7 @@ class Group:
 
     async def recorded(self) -> PurchaseChanged:
         outbox = PurchasesTables.outbox
-        async with open_work(self.sessions, service="purchases", outbox=outbox, origin=origin()) as work:
+        async with open_unit_of_work(self.sessions, service="purchases", outbox=outbox, context=context()) as work:
             return await record_purchase(work, order())
 
     async def read(self, purchase: PurchaseChanged) -> Purchase:
@@ -76,12 +76,12 @@ class Group:
             return await session.get_one(Purchase, purchase.purchase_id)
 
     def _request(self, use_case: UseCase, purchase: PurchaseChanged, identity: UUID) -> Request:
-        async def handle(command: RequestRefund, work: Work) -> PurchaseChanged:
+        async def handle(command: RequestRefund, work: UnitOfWork) -> PurchaseChanged:
             self.used.append(work.session)
             return await use_case(command, work)
 
         route = Route(RequestRefund.key, RequestRefund, handle, QueueKind.COMMANDS)
-        return Request(route, refund(purchase), origin(message_id=identity), identity.bytes)
+        return Request(route, refund(purchase), context(message_id=identity), identity.bytes)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ async def group(engine: AsyncEngine) -> AsyncIterator[Group]:
         inbox=PurchasesTables.inbox,
         outbox=PurchasesTables.outbox,
         metrics=Metrics(f"group{uuid4().hex[:6]}"),
-        on_unheard_refusal=UnheardRefusals("purchases"),
+        on_unanswered_refusal=UnansweredRefusals("purchases"),
         slots=asyncio.Semaphore(4),
         reading=sessions,
         reading_slots=asyncio.Semaphore(4),
@@ -115,7 +115,7 @@ async def group(engine: AsyncEngine) -> AsyncIterator[Group]:
         await serving
 
 
-async def mark(command: RequestRefund, work: Work) -> PurchaseChanged:
+async def mark(command: RequestRefund, work: UnitOfWork) -> PurchaseChanged:
     """Change the purchase, the JSON in it and its history, and add a row; nothing is flushed."""
     purchase = await _purchase(work, command)
     (await _entry(work, command)).subject = "marked"
@@ -125,7 +125,7 @@ async def mark(command: RequestRefund, work: Work) -> PurchaseChanged:
     return _done(purchase)
 
 
-async def _purchase(work: Work, command: RequestRefund) -> Purchase:
+async def _purchase(work: UnitOfWork, command: RequestRefund) -> Purchase:
     with work.session.no_autoflush:
         found = await work.session.scalars(
             select(Purchase).where(Purchase.reference_number == command.reference_number)
@@ -133,7 +133,7 @@ async def _purchase(work: Work, command: RequestRefund) -> Purchase:
     return found.one()
 
 
-async def _entry(work: Work, command: RequestRefund) -> HistoryEntry:
+async def _entry(work: UnitOfWork, command: RequestRefund) -> HistoryEntry:
     with work.session.no_autoflush:
         of_this = select(HistoryEntry).join(Purchase).where(Purchase.reference_number == command.reference_number)
         return (await work.session.scalars(of_this.where(HistoryEntry.subject != "payment.recorded"))).one()
@@ -152,11 +152,11 @@ def _done(purchase: Purchase) -> PurchaseChanged:
     )
 
 
-async def add(command: RequestRefund, work: Work) -> None:
+async def add(command: RequestRefund, work: UnitOfWork) -> None:
     work.session.add(ManualPayout(refund_id=new_id(), reference_number="100000002", amount=1, currency="EUR"))
 
 
-async def remove(command: RequestRefund, work: Work) -> None:
+async def remove(command: RequestRefund, work: UnitOfWork) -> None:
     with work.session.no_autoflush:
         other = await work.session.scalars(
             select(HistoryEntry).where(HistoryEntry.subject == "payment.recorded").limit(1)
@@ -164,7 +164,7 @@ async def remove(command: RequestRefund, work: Work) -> None:
     await work.session.delete(other.one())
 
 
-async def change_another(command: RequestRefund, work: Work) -> None:
+async def change_another(command: RequestRefund, work: UnitOfWork) -> None:
     with work.session.no_autoflush:
         other = await work.session.scalars(
             select(Purchase).where(Purchase.reference_number != command.reference_number).limit(1)
@@ -172,49 +172,49 @@ async def change_another(command: RequestRefund, work: Work) -> None:
     other.one().customer_reference = "refused"
 
 
-async def change_the_same_value(command: RequestRefund, work: Work) -> None:
+async def change_the_same_value(command: RequestRefund, work: UnitOfWork) -> None:
     (await _purchase(work, command)).customer_reference = "refused"
 
 
-async def change_another_value(command: RequestRefund, work: Work) -> None:
+async def change_another_value(command: RequestRefund, work: UnitOfWork) -> None:
     (await _purchase(work, command)).changed_by = "user:refused"
 
 
-async def change_in_its_place(command: RequestRefund, work: Work) -> None:
+async def change_in_its_place(command: RequestRefund, work: UnitOfWork) -> None:
     (await _purchase(work, command)).billing_contact["city"] = "refused"
 
 
-async def change_a_new_row(command: RequestRefund, work: Work) -> None:
+async def change_a_new_row(command: RequestRefund, work: UnitOfWork) -> None:
     for row in work.session.new:
         row.amount = 2
 
 
-async def remove_what_was_changed(command: RequestRefund, work: Work) -> None:
+async def remove_what_was_changed(command: RequestRefund, work: UnitOfWork) -> None:
     await work.session.delete(await _entry(work, command))
 
 
-async def forget_what_was_changed(command: RequestRefund, work: Work) -> None:
+async def forget_what_was_changed(command: RequestRefund, work: UnitOfWork) -> None:
     work.session.expire(await _purchase(work, command))
 
 
-async def change_and_read(command: RequestRefund, work: Work) -> None:
+async def change_and_read(command: RequestRefund, work: UnitOfWork) -> None:
     """The reading writes what waits."""
     (await _purchase(work, command)).customer_reference = "refused"
     await work.session.scalar(select(Purchase.customer_reference).limit(1))
 
 
-async def read_and_change(command: RequestRefund, work: Work) -> None:
+async def read_and_change(command: RequestRefund, work: UnitOfWork) -> None:
     await work.session.scalar(select(Purchase.customer_reference).limit(1))
     (await _purchase(work, command)).customer_reference = "refused"
 
 
-async def write_past_the_session(command: RequestRefund, work: Work) -> None:
+async def write_past_the_session(command: RequestRefund, work: UnitOfWork) -> None:
     changed = update(Purchase.__table__).where(Purchase.reference_number == command.reference_number)
     await work.session.execute(changed.values(customer_reference="refused"))
 
 
-async def tell(command: RequestRefund, work: Work) -> None:
-    await work.publish(_news("refused"), record="refused")
+async def tell(command: RequestRefund, work: UnitOfWork) -> None:
+    await work.publish(_news("refused"), order_key="refused")
 
 
 def _news(last_name: str) -> PurchaseRecorded:
@@ -223,7 +223,7 @@ def _news(last_name: str) -> PurchaseRecorded:
     return event.model_copy(update={"billing_contact": contact})
 
 
-async def keep_for_the_end(command: RequestRefund, work: Work) -> None:
+async def keep_for_the_end(command: RequestRefund, work: UnitOfWork) -> None:
     await history.note_change(work, await _purchase(work, command), "refused", {})
 
 
@@ -247,14 +247,14 @@ async def keep_for_the_end(command: RequestRefund, work: Work) -> None:
     ],
 )
 async def test_a_command_that_writes_and_then_refuses_leaves_nothing(
-    group: Group, act: Callable[[RequestRefund, Work], Awaitable[None]]
+    group: Group, act: Callable[[RequestRefund, UnitOfWork], Awaitable[None]]
 ) -> None:
     """The others are done once more, one by one; nothing of the refused one is committed with them."""
     purchase, _ = await group.recorded(), await group.recorded()
     async with group.sessions() as session:
         entries = await session.scalar(select(func.count()).select_from(HistoryEntry))
 
-    async def write_and_refuse(command: RequestRefund, work: Work) -> PurchaseChanged:
+    async def write_and_refuse(command: RequestRefund, work: UnitOfWork) -> PurchaseChanged:
         await act(command, work)
         raise Refused("refused", "After writing.")
 
@@ -270,7 +270,7 @@ async def test_a_command_that_writes_and_then_refuses_leaves_nothing(
         assert payout.amount == 1
         assert await session.scalar(select(func.count()).select_from(HistoryEntry)) == entries
         outbox = PurchasesTables.outbox
-        assert await session.scalar(select(outbox.c.id).where(outbox.c.record == "refused")) is None
+        assert await session.scalar(select(outbox.c.id).where(outbox.c.order_key == "refused")) is None
 
 
 async def test_a_command_that_only_reads_before_it_refuses_disturbs_nobody(group: Group) -> None:
@@ -278,7 +278,7 @@ async def test_a_command_that_only_reads_before_it_refuses_disturbs_nobody(group
     purchase = await group.recorded()
     seen: list[str | None] = []
 
-    async def read_and_refuse(command: RequestRefund, work: Work) -> PurchaseChanged:
+    async def read_and_refuse(command: RequestRefund, work: UnitOfWork) -> PurchaseChanged:
         of_this = select(Purchase.customer_reference).where(Purchase.reference_number == command.reference_number)
         seen.append(await work.session.scalar(of_this))
         raise Refused("refused", "After reading.")
@@ -296,12 +296,12 @@ async def test_changes_of_several_commands_go_out_together(
     monkeypatch.setattr(writes, "MANY", many)
     purchases = [await group.recorded() for _ in range(5)]
 
-    async def change(command: RequestRefund, work: Work) -> PurchaseChanged:
+    async def change(command: RequestRefund, work: UnitOfWork) -> PurchaseChanged:
         purchase = await lock_purchase(work, command)
         purchase.customer_reference = "together"
         return _done(purchase)
 
-    async def look(command: RequestRefund, work: Work) -> PurchaseChanged:
+    async def look(command: RequestRefund, work: UnitOfWork) -> PurchaseChanged:
         await lock_purchase(work, command)
         raise Refused("refused", "After looking at what is locked.")
 
@@ -318,7 +318,7 @@ async def test_of_three_total_refunds_in_one_batch_one_is_accepted(group: Group)
     """All three by the one statement that locked and read the purchase, and each sees the ones before it."""
     purchase = await group.recorded()
 
-    async def ask(command: RequestRefund, work: Work) -> PurchaseChanged:
+    async def ask(command: RequestRefund, work: UnitOfWork) -> PurchaseChanged:
         return await request_refund(work, command)
 
     with noted_statements(group.sessions) as noted:
@@ -334,7 +334,7 @@ async def test_of_three_total_refunds_in_one_batch_one_is_accepted(group: Group)
 async def test_refunds_of_a_batch_share_the_statements_that_nobody_reads(group: Group) -> None:
     purchases = [await group.recorded() for _ in range(5)]
 
-    async def ask(command: RequestRefund, work: Work) -> PurchaseChanged:
+    async def ask(command: RequestRefund, work: UnitOfWork) -> PurchaseChanged:
         return await request_refund(work, command)
 
     with noted_statements(group.sessions) as noted:
@@ -351,13 +351,13 @@ async def test_what_waits_to_be_stored_is_anonymized_too(group: Group) -> None:
     """The mail's subject and the message about it were to be stored at the end of the batch."""
     purchase = await group.recorded()
 
-    async def write_about(command: RequestRefund, work: Work) -> PurchaseChanged:
+    async def write_about(command: RequestRefund, work: UnitOfWork) -> PurchaseChanged:
         found = await _purchase(work, command)
         await history.note_change(work, found, "email.sent", {"email_subject": "Dear canary"})
-        await work.publish(_news("canary"), record=found.id)
+        await work.publish(_news("canary"), order_key=found.id)
         return _done(found)
 
-    async def anonymize(command: RequestRefund, work: Work) -> PurchaseChanged:
+    async def anonymize(command: RequestRefund, work: UnitOfWork) -> PurchaseChanged:
         numbers = (purchase.reference_number,)
         event = CustomerAnonymized.model_validate_json(json.dumps(sample(CustomerAnonymized)))
         await anonymize_purchases(work, event.model_copy(update={"reference_numbers": numbers}))
@@ -368,7 +368,7 @@ async def test_what_waits_to_be_stored_is_anonymized_too(group: Group) -> None:
     outbox = PurchasesTables.outbox
     async with group.sessions() as session:
         entries = select(HistoryEntry.facts).where(HistoryEntry.purchase_id == purchase.purchase_id)
-        bodies = select(outbox.c.body).where(outbox.c.record == str(purchase.purchase_id))
+        bodies = select(outbox.c.body).where(outbox.c.order_key == str(purchase.purchase_id))
         kept = [*map(str, (await session.scalars(entries)).all()), *map(str, (await session.scalars(bodies)).all())]
     assert len(kept) > 3
     assert not [text for text in kept if "canary" in text]
@@ -378,14 +378,14 @@ async def test_what_waits_to_be_stored_is_anonymized_too(group: Group) -> None:
 async def test_the_relay_is_woken_by_what_is_to_be_sent_and_by_nothing_else(group: Group, together: int) -> None:
     purchase = await group.recorded()
 
-    async def send(command: RequestRefund, work: Work) -> PurchaseChanged:
+    async def send(command: RequestRefund, work: UnitOfWork) -> PurchaseChanged:
         await tell(command, work)
         return _done(await _purchase(work, command))
 
-    async def keep_still(command: RequestRefund, work: Work) -> PurchaseChanged:
+    async def keep_still(command: RequestRefund, work: UnitOfWork) -> PurchaseChanged:
         return _done(await _purchase(work, command))
 
-    async def refuse(command: RequestRefund, work: Work) -> PurchaseChanged:
+    async def refuse(command: RequestRefund, work: UnitOfWork) -> PurchaseChanged:
         raise Refused("refused", "At once.")
 
     async def woken(use_case: UseCase, *, awaited: bool) -> list[frozenset[str]]:

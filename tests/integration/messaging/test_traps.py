@@ -20,16 +20,16 @@ import aiormq
 import pytest
 from pydantic import SecretStr
 
-from deploy.local.failure import SetupFailed
-from deploy.local.instance import CHECKOUT
 from services.purchases.app import service
 from services.purchases.settings import Settings
 from shared.contracts.notifications import EmailSent
 from shared.contracts.purchases import GetPurchase
-from shared.messaging import consuming, names, publishing
-from shared.messaging.publishing import Publisher, PublishUnknown
-from shared.messaging.running import RunningService
-from shared.metrics import Metrics
+from shared.messaging import names
+from shared.messaging.host.service_host import ServiceHost
+from shared.messaging.inbound import consumers as consumers_module
+from shared.messaging.outbound import publisher as publisher_module
+from shared.messaging.outbound.publisher import Publisher, PublishUnknown
+from shared.observability.metrics import Metrics
 from tests.support.broker_control import rabbitmqctl
 from tests.support.proxy import link_to
 from tests.support.samples import sample
@@ -37,6 +37,8 @@ from tests.support.servers import TestServers
 from tests.support.shop import order_number, purchase
 from tests.support.system import Running, System
 from tests.support.wait import wait_until
+from tools.dev.failure import SetupFailed
+from tools.dev.instance import CHECKOUT
 
 
 def _peek(system: System, queue: str) -> list[dict[str, Any]]:
@@ -149,7 +151,7 @@ async def test_a_link_that_goes_silent_is_an_unknown_outcome(
     fresh_system: System, monkeypatch: pytest.MonkeyPatch, timeout: float
 ) -> None:
     """aiormq then cancels the publish; a loop that lets a CancelledError through that nobody asked for dies of it."""
-    monkeypatch.setattr(publishing, "HEARTBEAT_SECONDS", 2 if timeout > 20 else 60)
+    monkeypatch.setattr(publisher_module, "HEARTBEAT_SECONDS", 2 if timeout > 20 else 60)
     url = fresh_system.amqp_url("purchases")
     async with link_to(url) as link, _publisher(link.url(url), timeout) as publisher:
         await _publish(publisher)
@@ -254,13 +256,13 @@ async def test_a_consumer_that_is_gone_is_missed_while_another_instance_reads_th
 ) -> None:
     """The connection stands and the queue has a consumer: neither tells that ours is gone."""
     await fresh_system.start_one("purchases")
-    monkeypatch.setattr(consuming, "WATCH_SECONDS", 0.1)
-    monkeypatch.setattr(consuming, "WITHOUT_CONSUMERS_SECONDS", 1)
+    monkeypatch.setattr(consumers_module, "WATCH_SECONDS", 0.1)
+    monkeypatch.setattr(consumers_module, "WITHOUT_CONSUMERS_SECONDS", 1)
     settings = Settings(
         database_url=SecretStr(fresh_system.database_url("purchases")),
         amqp_url=SecretStr(fresh_system.amqp_url("purchases")),
     )
-    consumers = RunningService(service, settings).consumers
+    consumers = ServiceHost(service, settings).consumers
     running = asyncio.create_task(consumers.run())
     try:
         await wait_until(lambda: consumers.is_consuming, what="ours consumes too")
@@ -272,7 +274,7 @@ async def test_a_consumer_that_is_gone_is_missed_while_another_instance_reads_th
         await channel.basic_cancel(tag)
         await wait_until(lambda: not consumers.is_consuming, what="it is missed")
         assert (await queue.declare()).consumer_count == 1, "the other instance reads on"
-        with pytest.raises(consuming.ConsumersLost):
+        with pytest.raises(consumers_module.ConsumersLost):
             await asyncio.wait_for(running, 10)
     finally:
         running.cancel()

@@ -19,8 +19,9 @@ from services.notifications.senders import Sender
 from services.notifications.settings import Settings
 from shared.contracts.notifications import EmailState
 from shared.database import create_engine, create_sessions
-from shared.messaging.origin import Origin, new_id
-from shared.messaging.work import RELAY, Work, open_work
+from shared.ids import new_id
+from shared.messaging.message_context import MessageContext
+from shared.messaging.unit_of_work import RELAY, UnitOfWork, open_unit_of_work
 from tests.unit.notifications.samples import contact, payment_recorded
 
 SENDER = Sender("Northwind Software", "service@example.com", "mail.example.com")
@@ -28,7 +29,7 @@ SHOP = "demo-shop"
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
-def origin(**changes: Any) -> Origin:
+def context(**changes: Any) -> MessageContext:
     values: dict[str, Any] = {
         "client_id": SHOP,
         "actor": "user:ann",
@@ -36,7 +37,7 @@ def origin(**changes: Any) -> Origin:
         "correlation_id": f"flow-{new_id()}",
         "traceparent": TRACE,
     }
-    return Origin(**(values | changes))
+    return MessageContext(**(values | changes))
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Published:
     body: dict[str, Any]
     headers: dict[str, str]
     correlation_id: str
-    record: str | None
+    order_key: str | None
 
 
 @dataclass
@@ -60,9 +61,9 @@ class Notifications:
     dispatcher: Dispatcher = field(default_factory=Dispatcher)
 
     @asynccontextmanager
-    async def work(self, origin: Origin) -> AsyncIterator[Work]:
+    async def work(self, context: MessageContext) -> AsyncIterator[UnitOfWork]:
         outbox = NotificationsTables.outbox
-        async with open_work(self.sessions, service="notifications", outbox=outbox, origin=origin) as work:
+        async with open_unit_of_work(self.sessions, service="notifications", outbox=outbox, context=context) as work:
             yield work
         self.woken.extend(work.woken - {RELAY})
 
@@ -73,10 +74,10 @@ class Notifications:
         """One round of the dispatcher."""
         return await self.dispatcher.round(self)
 
-    async def receipt(self, local_part: str = "ok", by: Origin | None = None, **changes: Any) -> UUID:
+    async def receipt(self, local_part: str = "ok", by: MessageContext | None = None, **changes: Any) -> UUID:
         """A queued receipt for a customer."""
         payment = payment_recorded(billing_contact=contact(email=f"{local_part}@example.com"), **changes)
-        async with self.work(by or origin()) as work:
+        async with self.work(by or context()) as work:
             email_id = await emails.compose_receipt(work, payment, SENDER)
         assert email_id is not None
         return email_id
@@ -99,7 +100,9 @@ class Notifications:
         async with self.sessions() as session:
             rows = (await session.execute(select(outbox).order_by(outbox.c.id))).mappings().all()
         return [
-            Published(row["routing_key"], json.loads(row["body"]), row["headers"], row["correlation_id"], row["record"])
+            Published(
+                row["routing_key"], json.loads(row["body"]), row["headers"], row["correlation_id"], row["order_key"]
+            )
             for row in rows
         ]
 

@@ -7,8 +7,9 @@ from sqlalchemy import select
 
 from services.notifications import emails, handlers, senders, settings
 from services.notifications.models import Email
-from shared.messaging.origin import Origin, new_id
-from tests.integration.notifications.harness import SENDER, SHOP, TRACE, Notifications, origin
+from shared.ids import new_id
+from shared.messaging.message_context import MessageContext
+from tests.integration.notifications.harness import SENDER, SHOP, TRACE, Notifications, context
 from tests.support.statements import noted_statements
 from tests.unit.notifications.samples import contact, payment_recorded, refund_completed
 
@@ -19,7 +20,7 @@ async def all_emails(service: Notifications) -> list[Email]:
 
 
 async def test_a_completed_payment_makes_one_queued_receipt(service: Notifications) -> None:
-    by = origin(actor="service:checkout")
+    by = context(actor="service:checkout")
     async with service.work(by) as work:
         await emails.compose_receipt(work, payment_recorded(), SENDER)
     [email] = await all_emails(service)
@@ -36,7 +37,7 @@ async def test_a_completed_payment_makes_one_queued_receipt(service: Notificatio
 
 
 async def test_what_is_published_carries_the_flow_on(service: Notifications) -> None:
-    by = origin(actor="service:checkout")
+    by = context(actor="service:checkout")
     async with service.work(by) as work:
         email_id = await emails.compose_refund_confirmation(work, refund_completed(), SENDER)
     [event] = await service.published()
@@ -48,7 +49,7 @@ async def test_what_is_published_carries_the_flow_on(service: Notifications) -> 
         "subject": "Your refund for purchase 123456789",
     }
     assert event.correlation_id == by.correlation_id
-    assert event.record == str(email_id)
+    assert event.order_key == str(email_id)
     expected = {
         "client-id": SHOP,
         "actor": "service:checkout",
@@ -60,7 +61,7 @@ async def test_what_is_published_carries_the_flow_on(service: Notifications) -> 
 
 
 async def test_the_same_event_twice_makes_one_mail(service: Notifications) -> None:
-    by = origin()
+    by = context()
     assert await service.receipt(by=by) == await service.receipt(by=by)
     assert len(await all_emails(service)) == 1
     assert len(await service.published()) == 1
@@ -71,9 +72,9 @@ async def test_a_mail_is_made_with_few_statements(service: Notifications, monkey
     monkeypatch.setenv("NOTIFICATIONS_SENDER_ADDRESS", "hello@shop.example")
     settings.sender_settings.cache_clear()
     with noted_statements(service.sessions) as statements:
-        async with service.work(origin()) as work:
+        async with service.work(context()) as work:
             for number in range(3):
-                one = replace(work, origin=origin())
+                one = replace(work, context=context())
                 event = payment_recorded(reference_number=f"12345678{number}")
                 await emails.compose_receipt(one, event, await senders.sender_of(one))
     settings.sender_settings.cache_clear()
@@ -87,7 +88,7 @@ async def test_two_events_make_two_mails_with_their_own_identities(service: Noti
 
 
 async def test_a_part_payment_and_an_unwanted_notice_make_no_mail(service: Notifications) -> None:
-    async with service.work(origin()) as work:
+    async with service.work(context()) as work:
         assert await emails.compose_receipt(work, payment_recorded(paid_in_full=False), SENDER) is None
         assert await emails.compose_refund_confirmation(work, refund_completed(notify_customer=False), SENDER) is None
     assert await all_emails(service) == []
@@ -105,7 +106,7 @@ async def test_the_handlers_send_under_the_name_of_the_settings(
             (payment_recorded(), handlers.on_payment_recorded),
             (refund_completed(), handlers.on_refund_completed),
         ):
-            async with service.work(origin()) as work:
+            async with service.work(context()) as work:
                 await handler(event, work)  # type: ignore[arg-type]  # each event goes to its own handler
     finally:
         settings.sender_settings.cache_clear()
@@ -123,13 +124,13 @@ def test_the_message_id_is_the_same_whenever_it_is_made() -> None:
 
 
 async def test_a_mail_belongs_to_the_client_of_its_event(service: Notifications) -> None:
-    other = Origin("other-shop", "service:checkout", new_id(), "flow")
+    other = MessageContext("other-shop", "service:checkout", new_id(), "flow")
     email_id = await service.receipt(by=other, reference_number="987654321")
     assert (await service.email(email_id)).client_id == "other-shop"
 
 
 async def test_a_german_customer_gets_german(service: Notifications) -> None:
-    async with service.work(origin()) as work:
+    async with service.work(context()) as work:
         event = refund_completed(billing_contact=contact(language="de", country="DE"))
         await emails.compose_refund_confirmation(work, event, SENDER)
     [email] = await all_emails(service)

@@ -19,9 +19,10 @@ from services.notifications.jobs import Dispatcher
 from services.notifications.models import TO_DISPATCH
 from shared.contracts.notifications import EmailState
 from shared.errors import Unavailable
-from shared.messaging.origin import Origin, new_id
-from shared.messaging.work import Work
-from tests.integration.notifications.harness import Notifications, origin
+from shared.ids import new_id
+from shared.messaging.message_context import MessageContext
+from shared.messaging.unit_of_work import UnitOfWork
+from tests.integration.notifications.harness import Notifications, context
 from tests.integration.notifications.smtp_server import SmtpServer
 from tests.support.statements import noted_statements
 
@@ -34,7 +35,7 @@ async def keys(service: Notifications) -> list[str]:
 
 
 async def test_a_due_mail_is_sent_once_and_said_to_be(service: Notifications, smtp: SmtpServer) -> None:
-    by = origin()
+    by = context()
     email_id = await service.receipt(by=by)
     assert await service.dispatch() == 1
     assert await service.dispatch() == 0
@@ -114,7 +115,7 @@ async def test_a_mail_nobody_takes_for_four_days_is_given_up_with_an_error(servi
 
 
 async def take(service: Notifications, lease: timedelta) -> dispatch.Taken:
-    async with service.work(origin()) as work:
+    async with service.work(context()) as work:
         [taken] = await dispatch.take_due(work, 10, lease)
     return taken
 
@@ -149,12 +150,12 @@ async def test_a_sender_paused_past_its_lease_changes_nothing(service: Notificat
     email_id = await service.receipt()
     stale = await take(service, timedelta(0))
     current = await take(service, timedelta(minutes=5))
-    async with service.work(origin()) as work:
+    async with service.work(context()) as work:
         await dispatch.settle(work, [Settled(stale, Answer(Outcome.PERMANENT, 550, "gone"))])
     email = await service.email(email_id)
     assert (email.state, email.lease_token) == ("sending", current.token)
     assert await keys(service) == []
-    async with service.work(origin()) as work:
+    async with service.work(context()) as work:
         await dispatch.settle(work, [Settled(current, Answer(Outcome.ACCEPTED, 250, "ok"))])
     assert await keys(service) == ["notifications.email.sent.v1"]
 
@@ -236,12 +237,12 @@ class Outage(Notifications):
     opened: int = 0
 
     @asynccontextmanager
-    async def work(self, origin: Origin) -> AsyncIterator[Work]:
+    async def work(self, context: MessageContext) -> AsyncIterator[UnitOfWork]:
         self.opened += 1
         if self.opened > 1 and self.outages:
             self.outages -= 1
             raise ConnectionError
-        async with super().work(origin) as work:
+        async with super().work(context) as work:
             yield work
 
 
@@ -312,10 +313,10 @@ async def test_different_answers_are_written_down_together(service: Notification
         Answer(Outcome.ACCEPTED, 251, "taken too"),
     ]
     made = [await service.receipt() for _ in answers]
-    async with service.work(origin()) as work:
+    async with service.work(context()) as work:
         taken = {one.email_id: one for one in await dispatch.take_due(work, 10, timedelta(minutes=5))}
     assert [one.email_id for one in taken.values()] == made, "oldest first"
-    async with service.work(origin()) as work:
+    async with service.work(context()) as work:
         await dispatch.settle(work, [Settled(taken[key], answer) for key, answer in zip(made, answers, strict=True)])
     emails = [await service.email(email_id) for email_id in made]
     assert [email.state for email in emails] == ["sent", "bounced", "queued", "queued", "sent"]
@@ -331,10 +332,10 @@ async def test_the_answers_and_the_next_mails_share_few_statements(service: Noti
     """However many mails there are: each statement costs as much as handing a mail over."""
     for _ in range(12):
         await service.receipt()
-    async with service.work(origin()) as work:
+    async with service.work(context()) as work:
         first = await dispatch.take_due(work, 6, timedelta(minutes=5))
     with noted_statements(service.sessions) as statements:
-        async with service.work(origin()) as work:
+        async with service.work(context()) as work:
             await dispatch.settle(work, [Settled(one, Answer(Outcome.ACCEPTED, 250, "ok")) for one in first])
             assert len(await dispatch.take_due(work, 6, timedelta(minutes=5))) == 6
     assert len(statements) <= 3, statements

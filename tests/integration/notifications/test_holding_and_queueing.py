@@ -11,10 +11,11 @@ from services.notifications.anonymizing import anonymize_emails
 from services.notifications.domain import Action, obstacle
 from shared.contracts.customers import CustomerAnonymized
 from shared.contracts.notifications import EmailChanged, EmailState, GetEmail, HoldEmail, QueueEmail, SendEmail
-from shared.errors import Refused
-from shared.messaging.origin import Origin, new_id
-from shared.messaging.work import Work
-from tests.integration.notifications.harness import Notifications, origin
+from shared.contracts.refusals import Refused
+from shared.ids import new_id
+from shared.messaging.message_context import MessageContext
+from shared.messaging.unit_of_work import UnitOfWork
+from tests.integration.notifications.harness import Notifications, context
 from tests.integration.notifications.smtp_server import SmtpServer
 
 FOLLOWING = {Action.HOLD: EmailState.HOLD, Action.QUEUE: EmailState.QUEUED, Action.SEND: EmailState.QUEUED}
@@ -25,7 +26,7 @@ EVENTS = {
 }
 
 
-def use_case(work: Work, action: Action, email_id: UUID, version: int | None) -> Awaitable[EmailChanged]:
+def use_case(work: UnitOfWork, action: Action, email_id: UUID, version: int | None) -> Awaitable[EmailChanged]:
     match action:
         case Action.HOLD:
             return emails.hold_email(work, HoldEmail(email_id=email_id, expected_version=version))
@@ -36,9 +37,14 @@ def use_case(work: Work, action: Action, email_id: UUID, version: int | None) ->
 
 
 async def do(
-    service: Notifications, action: Action, email_id: UUID, *, version: int | None = None, by: Origin | None = None
+    service: Notifications,
+    action: Action,
+    email_id: UUID,
+    *,
+    version: int | None = None,
+    by: MessageContext | None = None,
 ) -> EmailChanged:
-    async with service.work(by or origin()) as work:
+    async with service.work(by or context()) as work:
         return await use_case(work, action, email_id, version)
 
 
@@ -49,11 +55,11 @@ async def test_what_is_shown_as_allowed_is_accepted_and_nothing_else(
 ) -> None:
     email_id = await service.receipt()
     await service.put_into(email_id, state)
-    async with service.work(origin()) as work:
+    async with service.work(context()) as work:
         view = await search.get_email(work, GetEmail(email_id=email_id))
     shown = next(one for one in view.actions if one.name == action)
     if shown.allowed:
-        changed = await do(service, action, email_id, by=origin(actor="user:bob"))
+        changed = await do(service, action, email_id, by=context(actor="user:bob"))
         assert (changed.state, changed.version) == (FOLLOWING[action], 2)
         email = await service.email(email_id)
         assert (email.state, email.changed_by, email.actor) == (FOLLOWING[action], "user:bob", "user:bob")
@@ -99,7 +105,7 @@ async def test_a_mail_queued_by_a_person_waits_for_the_undo_window(service: Noti
 async def test_a_resent_mail_is_the_same_mail_with_one_more_attempt(service: Notifications, smtp: SmtpServer) -> None:
     email_id = await service.receipt()
     await service.dispatch()
-    by = origin(actor="user:bob")
+    by = context(actor="user:bob")
     await do(service, Action.SEND, email_id, by=by)
     await service.dispatch()
     first, second = smtp.received
@@ -113,7 +119,7 @@ async def test_a_resent_mail_is_the_same_mail_with_one_more_attempt(service: Not
 
 async def test_an_outdated_view_is_refused_and_says_who_changed_the_mail(service: Notifications) -> None:
     email_id = await service.receipt()
-    await do(service, Action.HOLD, email_id, version=1, by=origin(actor="user:bob"))
+    await do(service, Action.HOLD, email_id, version=1, by=context(actor="user:bob"))
     with pytest.raises(Refused) as refused:
         await do(service, Action.SEND, email_id, version=1)
     assert refused.value.code == "version_conflict"
@@ -127,18 +133,18 @@ async def test_an_outdated_view_is_refused_and_says_who_changed_the_mail(service
 async def test_a_mail_of_another_client_does_not_exist(service: Notifications, action: Action) -> None:
     email_id = await service.receipt()
     with pytest.raises(Refused) as refused:
-        await do(service, action, email_id, by=origin(client_id="other-shop"))
+        await do(service, action, email_id, by=context(client_id="other-shop"))
     assert refused.value.code == "email_not_found"
     assert (await service.email(email_id)).version == 1
 
 
 async def test_who_held_queued_and_sent_a_mail_is_shown_with_the_reason(service: Notifications) -> None:
     email_id = await service.receipt()
-    await do(service, Action.HOLD, email_id, by=origin(actor="user:bob", reason="wrong amount"))
-    await do(service, Action.QUEUE, email_id, by=origin(actor="user:ann"))
-    await do(service, Action.SEND, email_id, by=origin(actor="service:crm", reason="the customer waits"))
+    await do(service, Action.HOLD, email_id, by=context(actor="user:bob", reason="wrong amount"))
+    await do(service, Action.QUEUE, email_id, by=context(actor="user:ann"))
+    await do(service, Action.SEND, email_id, by=context(actor="service:crm", reason="the customer waits"))
     await service.dispatch()
-    async with service.work(origin()) as work:
+    async with service.work(context()) as work:
         view = await search.get_email(work, GetEmail(email_id=email_id))
     assert [(change.version, change.action, change.actor, change.reason) for change in view.changes] == [
         (2, "hold", "user:bob", "wrong amount"),
@@ -151,13 +157,13 @@ async def test_who_held_queued_and_sent_a_mail_is_shown_with_the_reason(service:
 
 
 async def test_anonymizing_removes_the_reasons(service: Notifications) -> None:
-    email_id = await service.receipt(by=origin(reason="Lovelace bought"))
-    await do(service, Action.HOLD, email_id, by=origin(reason="Lovelace called"))
+    email_id = await service.receipt(by=context(reason="Lovelace bought"))
+    await do(service, Action.HOLD, email_id, by=context(reason="Lovelace called"))
     email = await service.email(email_id)
     event = CustomerAnonymized(customer_id=new_id(), version=2, reference_numbers=(email.reference_number,))
-    async with service.work(origin()) as work:
+    async with service.work(context()) as work:
         await anonymize_emails(work, event)
-    async with service.work(origin()) as work:
+    async with service.work(context()) as work:
         view = await search.get_email(work, GetEmail(email_id=email_id))
     assert [change.reason for change in view.changes] == ["XXX"]
     assert (await service.email(email_id)).reason is None

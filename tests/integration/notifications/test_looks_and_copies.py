@@ -17,9 +17,9 @@ from shared.contracts.customers import CustomerAnonymized
 from shared.contracts.directory import ClientChanged, ClientSettings
 from shared.contracts.notifications import EmailView, GetEmail
 from shared.contracts.personal import REMOVED_EMAIL
-from shared.messaging.origin import new_id
+from shared.ids import new_id
 from shared.staff.copies import save_client
-from tests.integration.notifications.harness import Notifications, origin
+from tests.integration.notifications.harness import Notifications, context
 from tests.integration.notifications.smtp_server import SmtpServer
 from tests.integration.notifications.test_transport import mail
 from tests.unit.notifications.samples import contact, payment_recorded, refund_completed
@@ -41,7 +41,7 @@ def _settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 async def composed(service: Notifications, language: str, refund: bool = False, **settings: Any) -> UUID:
     """A mail of a client with these settings."""
     client = f"shop-{new_id().hex[:12]}"
-    by = origin(client_id=client)
+    by = context(client_id=client)
     event = ClientChanged(
         client_id=client, version=1, settings=ClientSettings(name="Northwind", languages=("en", "de"), **settings)
     )
@@ -59,7 +59,7 @@ async def composed(service: Notifications, language: str, refund: bool = False, 
 
 
 async def preview(service: Notifications, email_id: UUID) -> EmailView:
-    async with service.work(origin(client_id="*")) as work:
+    async with service.work(context(client_id="*")) as work:
         return await search.get_email(work, GetEmail(email_id=email_id))
 
 
@@ -103,7 +103,7 @@ async def test_a_mail_stays_as_it_was_made(service: Notifications) -> None:
     email_id = await composed(service, "en", footer="old", cc=CC)
     email = await service.email(email_id)
     settings = ClientSettings(name="Northwind", footer="new", cc=("new@example.com",))
-    async with service.work(origin(client_id=email.client_id)) as work:
+    async with service.work(context(client_id=email.client_id)) as work:
         await save_client(work, client_copy, ClientChanged(client_id=email.client_id, version=2, settings=settings))
     view = await preview(service, email_id)
     assert (view.text.endswith("\n\nold\n"), view.cc) == (True, CC)
@@ -140,7 +140,7 @@ async def test_anonymizing_keeps_the_addresses_of_the_client(service: Notificati
     email_id = await composed(service, "en", cc=CC, bcc=BCC)
     email = await service.email(email_id)
     event = CustomerAnonymized(customer_id=new_id(), version=2, reference_numbers=(email.reference_number,))
-    async with service.work(origin(client_id=email.client_id)) as work:
+    async with service.work(context(client_id=email.client_id)) as work:
         await anonymize_emails(work, event)
     view = await preview(service, email_id)
     assert (view.to, view.text, view.cc) == (REMOVED_EMAIL, "XXX", CC)

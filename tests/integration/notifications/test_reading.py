@@ -6,18 +6,18 @@ import pytest
 
 from services.notifications import rendering, search
 from shared.contracts.notifications import EmailPage, EmailState, EmailView, GetEmail, ListEmails
-from shared.errors import Refused
-from tests.integration.notifications.harness import Notifications, origin
+from shared.contracts.refusals import Refused
+from tests.integration.notifications.harness import Notifications, context
 from tests.integration.notifications.smtp_server import SmtpServer
 
 
 async def listed(service: Notifications, query: ListEmails, client: str = "demo-shop") -> EmailPage:
-    async with service.work(origin(client_id=client)) as work:
+    async with service.work(context(client_id=client)) as work:
         return await search.list_emails(work, query)
 
 
 async def read(service: Notifications, email_id: UUID, client: str = "demo-shop") -> EmailView:
-    async with service.work(origin(client_id=client)) as work:
+    async with service.work(context(client_id=client)) as work:
         return await search.get_email(work, GetEmail(email_id=email_id))
 
 
@@ -44,7 +44,7 @@ async def test_mails_are_listed_by_state(service: Notifications) -> None:
 
 async def test_a_client_sees_its_own_mails_and_an_operator_all(service: Notifications) -> None:
     ours = await service.receipt()
-    theirs = await service.receipt(by=origin(client_id="other-shop"))
+    theirs = await service.receipt(by=context(client_id="other-shop"))
     query = ListEmails(state=EmailState.QUEUED)
     assert [row.email_id for row in (await listed(service, query)).rows] == [ours]
     assert [row.email_id for row in (await listed(service, query, client="*")).rows] == [theirs, ours]

@@ -28,15 +28,16 @@ from shared.contracts.purchases import (
     RequestRefund,
 )
 from shared.contracts.values import Money
-from shared.messaging.origin import Origin, new_id
-from shared.messaging.work import RELAY, Work, open_work
+from shared.ids import new_id
+from shared.messaging.message_context import MessageContext
+from shared.messaging.unit_of_work import RELAY, UnitOfWork, open_unit_of_work
 
 ORDERED_AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def origin(client_id: str = "acme", actor: str = "user:ada", message_id: UUID | None = None) -> Origin:
+def context(client_id: str = "acme", actor: str = "user:ada", message_id: UUID | None = None) -> MessageContext:
     message_id = message_id or new_id()
-    return Origin(client_id=client_id, actor=actor, message_id=message_id, correlation_id=f"flow-{message_id}")
+    return MessageContext(client_id=client_id, actor=actor, message_id=message_id, correlation_id=f"flow-{message_id}")
 
 
 @dataclass
@@ -48,9 +49,9 @@ class PurchasesService:
     woken: set[str] = field(default_factory=set)
 
     @asynccontextmanager
-    async def work(self, origin: Origin) -> AsyncIterator[Work]:
+    async def work(self, context: MessageContext) -> AsyncIterator[UnitOfWork]:
         outbox = PurchasesTables.outbox
-        async with open_work(self.sessions, service="purchases", outbox=outbox, origin=origin) as work:
+        async with open_unit_of_work(self.sessions, service="purchases", outbox=outbox, context=context) as work:
             yield work
         self.woken |= work.woken - {RELAY}
 
@@ -105,9 +106,9 @@ def order(*items: PurchaseItem, paid: int | None = None, **fields: Any) -> Recor
 
 
 async def recorded(
-    service: PurchasesService, command: RecordPurchase | None = None, *, by: Origin | None = None
+    service: PurchasesService, command: RecordPurchase | None = None, *, by: MessageContext | None = None
 ) -> PurchaseChanged:
-    async with service.work(by or origin()) as work:
+    async with service.work(by or context()) as work:
         return await record_purchase(work, command or order())
 
 

@@ -11,8 +11,8 @@ from services.purchases.models import Purchase, Refund
 from services.purchases.payout import PaidOut, PayoutOutcome, PayoutRefused, PayoutRequest, RefundProvider
 from services.purchases.refunds import request_refund
 from shared.contracts.purchases import PurchaseChanged, RefundKind
-from shared.messaging.origin import Origin
-from tests.integration.purchases.arranging import PurchasesService, origin, recorded, refund, some
+from shared.messaging.message_context import MessageContext
+from tests.integration.purchases.arranging import PurchasesService, context, recorded, refund, some
 
 
 async def let_wait(service: PurchasesService) -> None:
@@ -22,22 +22,24 @@ async def let_wait(service: PurchasesService) -> None:
         )
 
 
-async def a_refund(service: PurchasesService, purchase: PurchaseChanged | None = None, amount: int = 0) -> Origin:
+async def a_refund(
+    service: PurchasesService, purchase: PurchaseChanged | None = None, amount: int = 0
+) -> MessageContext:
     purchase = purchase or await recorded(service)
-    by = origin(actor="user:kim")
+    by = context(actor="user:kim")
     lines = (some(1, amount),) if amount else ()
     async with service.work(by) as work:
         await request_refund(work, refund(purchase, RefundKind.AMOUNT if amount else RefundKind.TOTAL, *lines))
     return by
 
 
-async def stored(service: PurchasesService, by: Origin) -> tuple[Refund, Purchase]:
+async def stored(service: PurchasesService, by: MessageContext) -> tuple[Refund, Purchase]:
     async with service.sessions() as session:
         row = (await session.execute(select(Refund, Purchase).join(Purchase).where(Refund.id == by.message_id))).one()
     return row[0], row[1]
 
 
-async def due_now(service: PurchasesService, by: Origin) -> None:
+async def due_now(service: PurchasesService, by: MessageContext) -> None:
     """As if the lease had run out and the delay had passed."""
     async with service.sessions() as session, session.begin():
         await session.execute(
@@ -47,7 +49,7 @@ async def due_now(service: PurchasesService, by: Origin) -> None:
         )
 
 
-async def news(service: PurchasesService, by: Origin) -> list[str]:
+async def news(service: PurchasesService, by: MessageContext) -> list[str]:
     sent = await service.sent(correlation_id=by.correlation_id)
     return [type(message).__name__ for message in sent[2:]]
 

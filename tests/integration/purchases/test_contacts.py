@@ -20,18 +20,18 @@ from shared.contracts.purchases import (
     SearchPurchases,
     UpdatePurchaseContact,
 )
-from shared.errors import Refused
-from shared.messaging.origin import new_id
-from tests.integration.purchases.arranging import PurchasesService, contact, order, origin, recorded, refund
+from shared.contracts.refusals import Refused
+from shared.ids import new_id
+from tests.integration.purchases.arranging import PurchasesService, contact, context, order, recorded, refund
 
 
 async def view(service: PurchasesService, reference_number: str) -> PurchaseView:
-    async with service.work(origin()) as work:
+    async with service.work(context()) as work:
         return await get_purchase(work, GetPurchase(reference_number=reference_number))
 
 
 async def found(service: PurchasesService, keywords: str) -> list[str]:
-    async with service.work(origin()) as work:
+    async with service.work(context()) as work:
         page = await search_purchases(work, SearchPurchases(keywords=keywords))
     return [row.reference_number for row in page.rows]
 
@@ -43,13 +43,13 @@ def update(purchase: PurchaseChanged, *roles: ContactRole) -> UpdatePurchaseCont
 
 async def anonymize(service: PurchasesService, purchase: PurchaseChanged, client: str = "acme") -> None:
     event = CustomerAnonymized(customer_id=new_id(), version=2, reference_numbers=(purchase.reference_number,))
-    async with service.work(origin(client)) as work:
+    async with service.work(context(client)) as work:
         await anonymize_purchases(work, event)
 
 
 async def test_the_contacts_of_an_unpaid_purchase_follow(service: PurchasesService) -> None:
     purchase = await recorded(service, order(paid=0, payment_type=PaymentType.WIRE_TRANSFER, card_last4=None))
-    async with service.work(origin()) as work:
+    async with service.work(context()) as work:
         changed = await update_contact(work, update(purchase, ContactRole.BILLING, ContactRole.DELIVERY))
     assert changed.version == purchase.version + 1
     shown = await view(service, purchase.reference_number)
@@ -63,14 +63,14 @@ async def test_the_contacts_of_an_unpaid_purchase_follow(service: PurchasesServi
 async def test_the_contacts_of_a_paid_purchase_stay(service: PurchasesService) -> None:
     purchase = await recorded(service)
     with pytest.raises(Refused, match="purchase_already_paid"):
-        async with service.work(origin()) as work:
+        async with service.work(context()) as work:
             await update_contact(work, update(purchase, ContactRole.BILLING))
 
 
 async def test_of_a_forgotten_customer_the_money_stays_and_the_person_goes(service: PurchasesService) -> None:
     person = contact(last_name="Forgotten", email="forgotten@example.net", phone="+49 123", state="Bavaria")
     purchase = await recorded(service, order(billing_contact=person, customer_reference="Forgotten-1"))
-    async with service.work(origin()) as work:
+    async with service.work(context()) as work:
         await request_refund(work, refund(purchase, reason=RefundReason.OTHER, remark="Forgotten called"))
     mail = EmailBounced(
         email_id=new_id(),
@@ -83,7 +83,7 @@ async def test_of_a_forgotten_customer_the_money_stays_and_the_person_goes(servi
     assert (await view(service, purchase.reference_number)).billing_contact.last_name == "Forgotten"
 
     await anonymize(service, purchase)
-    async with service.work(origin()) as work:
+    async with service.work(context()) as work:
         await note_bounced(work, mail)
     shown = await view(service, purchase.reference_number)
     assert "Forgotten" not in shown.model_dump_json().replace("forgotten", "Forgotten")
@@ -93,5 +93,5 @@ async def test_of_a_forgotten_customer_the_money_stays_and_the_person_goes(servi
     for keywords in ("forgotten", "forgotten@example.net", "xxx", "anonymized@example.com"):
         assert purchase.reference_number not in await found(service, keywords)
     with pytest.raises(Refused, match="purchase_anonymized"):
-        async with service.work(origin()) as work:
+        async with service.work(context()) as work:
             await update_contact(work, update(purchase, ContactRole.BILLING))

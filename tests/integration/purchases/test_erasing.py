@@ -6,8 +6,8 @@ from sqlalchemy import select
 
 from services.purchases.models import PurchasesTables
 from shared.contracts.purchases import PurchaseRecorded
-from shared.messaging.erasing import erase_from_outbox
-from tests.integration.purchases.arranging import PurchasesService, origin
+from shared.messaging.anonymization import anonymize_outbox
+from tests.integration.purchases.arranging import PurchasesService, context
 from tests.support.samples import sample
 
 OUTBOX = PurchasesTables.outbox
@@ -18,9 +18,9 @@ async def test_a_message_of_the_same_transaction_is_erased_too(service: Purchase
     event = event.model_copy(
         update={"billing_contact": event.billing_contact.model_copy(update={"last_name": "canary"})}
     )
-    async with service.work(origin()) as work:
+    async with service.work(context()) as work:
         message_id = await work.publish(event, subject="about-her")
-        await erase_from_outbox(work.session, OUTBOX, ["about-her"])
+        await anonymize_outbox(work.session, OUTBOX, ["about-her"])
     async with service.sessions() as session:
         body = await session.scalar(select(OUTBOX.c.body).where(OUTBOX.c.message_id == message_id))
     assert body is not None

@@ -11,11 +11,12 @@ from services.purchases.purchases import lock_purchase
 from shared.contracts.message import Message
 from shared.contracts.notifications import EmailSent, EmailType
 from shared.contracts.purchases import PurchaseChanged, RequestRefund
-from shared.errors import MissingPrerequisite, Refused
-from shared.messaging.locked import keep_locked, locked
-from shared.messaging.origin import Origin, new_id
-from shared.messaging.work import Work
-from tests.integration.purchases.arranging import ORDERED_AT, PurchasesService, item, order, origin, recorded, refund
+from shared.contracts.refusals import MissingPrerequisite, Refused
+from shared.ids import new_id
+from shared.messaging.message_context import MessageContext
+from shared.messaging.transaction.locked_records import keep_locked, locked
+from shared.messaging.unit_of_work import UnitOfWork
+from tests.integration.purchases.arranging import ORDERED_AT, PurchasesService, context, item, order, recorded, refund
 from tests.support.statements import noted_statements
 
 
@@ -34,13 +35,13 @@ def mailed(purchase: PurchaseChanged) -> EmailSent:
     )
 
 
-def work_in(session: AsyncSession, by: Origin) -> Work:
-    return Work("purchases", session, PurchasesTables.outbox, by)
+def work_in(session: AsyncSession, by: MessageContext) -> UnitOfWork:
+    return UnitOfWork("purchases", session, PurchasesTables.outbox, by)
 
 
 async def test_what_is_locked_already_is_not_read_again_under_either_address(service: PurchasesService) -> None:
     wanted = order(item(1000), item(500))
-    purchase, by = await recorded(service, wanted), origin()
+    purchase, by = await recorded(service, wanted), context()
     async with service.sessions() as session, session.begin():
         work = work_in(session, by)
         messages: list[Message] = [refund(purchase), by_order(purchase, wanted.client_order_id), mailed(purchase)]
@@ -57,7 +58,7 @@ async def test_what_is_locked_already_is_not_read_again_under_either_address(ser
 
 
 async def test_news_of_mails_find_their_purchase_locked_without_its_items(service: PurchasesService) -> None:
-    purchase, by = await recorded(service), origin()
+    purchase, by = await recorded(service), context()
     async with service.sessions() as session, session.begin():
         with noted_statements(service.sessions) as noted:
             await lock_purchases(session, [(mailed(purchase), by)])
@@ -66,7 +67,7 @@ async def test_news_of_mails_find_their_purchase_locked_without_its_items(servic
 
 
 async def test_a_locked_purchase_is_not_another_clients(service: PurchasesService) -> None:
-    purchase, by, stranger = await recorded(service), origin(), origin("other")
+    purchase, by, stranger = await recorded(service), context(), context("other")
     async with service.sessions() as session, session.begin():
         await lock_purchases(session, [(refund(purchase), by), (refund(purchase), stranger)])
         with pytest.raises(MissingPrerequisite):
@@ -75,7 +76,7 @@ async def test_a_locked_purchase_is_not_another_clients(service: PurchasesServic
 
 async def test_a_lock_ends_with_its_transaction(service: PurchasesService) -> None:
     """In the next one of the same session the purchase is locked and read again: others may have changed it."""
-    purchase, by = await recorded(service), origin()
+    purchase, by = await recorded(service), context()
     async with service.sessions() as session:
         async with session.begin():
             await lock_purchases(session, [(refund(purchase), by)])

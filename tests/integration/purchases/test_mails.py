@@ -6,9 +6,9 @@ from services.purchases import mails
 from services.purchases.viewer import get_purchase
 from shared.contracts.notifications import EmailBounced, EmailFailed, EmailSent, EmailType
 from shared.contracts.purchases import GetPurchase, HistoryEntryAdded
-from shared.errors import MissingPrerequisite
-from shared.messaging.origin import new_id
-from tests.integration.purchases.arranging import ORDERED_AT, PurchasesService, origin, recorded
+from shared.contracts.refusals import MissingPrerequisite
+from shared.ids import new_id
+from tests.integration.purchases.arranging import ORDERED_AT, PurchasesService, context, recorded
 
 
 def about(reference_number: str) -> dict[str, object]:
@@ -22,13 +22,13 @@ def about(reference_number: str) -> dict[str, object]:
 
 async def test_mails_stand_in_the_history_and_leave_the_version(service: PurchasesService) -> None:
     purchase = await recorded(service)
-    by = origin(actor="service:notifications")
+    by = context(actor="service:notifications")
     given = about(purchase.reference_number)
     async with service.work(by) as work:
         await mails.note_sent(work, EmailSent.model_validate(given | {"sent_at": ORDERED_AT, "attempt": 2}))
         await mails.note_bounced(work, EmailBounced.model_validate(given | {"reason": "550 no such user"}))
         await mails.note_failed(work, EmailFailed.model_validate(given | {"reason": "given up"}))
-    async with service.work(origin()) as work:
+    async with service.work(context()) as work:
         shown = await get_purchase(work, GetPurchase(reference_number=purchase.reference_number))
     assert [entry.subject for entry in shown.history[:3]] == ["email.failed", "email.bounced", "email.sent"]
     assert (shown.history[2].at, shown.history[2].facts["attempt"]) == (ORDERED_AT, 2)
@@ -43,5 +43,5 @@ async def test_a_mail_about_a_purchase_that_is_not_there_waits(service: Purchase
     purchase = await recorded(service)
     event = EmailSent.model_validate(about(purchase.reference_number) | {"sent_at": ORDERED_AT, "attempt": 1})
     with pytest.raises(MissingPrerequisite, match="purchase_not_found"):
-        async with service.work(origin("other")) as work:
+        async with service.work(context("other")) as work:
             await mails.note_sent(work, event)

@@ -24,10 +24,10 @@ from shared.contracts.purchases import (
 from tests.integration.purchases.arranging import (
     PurchasesService,
     contact,
+    context,
     euros,
     item,
     order,
-    origin,
     recorded,
     refund,
     some,
@@ -115,7 +115,7 @@ async def test_a_refused_refund_gives_back_what_it_took_of_each_item_and_no_more
         (ScriptedProvider(), (some(2, 100),)),
         (ScriptedProvider(refuse="card expired"), (some(1, 400), some(2, 700))),
     ):
-        async with service.work(origin()) as work:
+        async with service.work(context()) as work:
             await request_refund(work, refund(purchase, RefundKind.AMOUNT, *lines))
         await hand_out_refunds(service, provider)
     async with service.sessions() as session:

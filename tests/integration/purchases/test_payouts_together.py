@@ -17,14 +17,15 @@ from services.purchases.providers import ManualProvider
 from services.purchases.refunds import JOB
 from services.purchases.settling import TakenRefund, settle, take_due
 from shared.contracts.purchases import PurchaseChanged, PurchaseStatus, PurchaseStatusChanged, RefundState
-from shared.messaging.at_the_end import waiting_rows
-from shared.messaging.breaker import Breaker
-from shared.messaging.jobs import JobLoop
-from shared.messaging.origin import Origin, new_id
+from shared.ids import new_id
+from shared.messaging.host.job_loop import JobLoop
+from shared.messaging.message_context import MessageContext
+from shared.messaging.recovery.circuit_breaker import CircuitBreaker
 from shared.messaging.service import Job
-from shared.messaging.work import Work
-from shared.metrics import Metrics
-from tests.integration.purchases.arranging import ORDERED_AT, PurchasesService, item, order, origin, recorded
+from shared.messaging.transaction.deferred_inserts import deferred_rows
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.observability.metrics import Metrics
+from tests.integration.purchases.arranging import ORDERED_AT, PurchasesService, context, item, order, recorded
 from tests.integration.purchases.payouts import ScriptedProvider, a_refund, due_now, hand_out_refunds, news, stored
 from tests.support.statements import noted_statements
 from tests.support.wait import wait_until
@@ -34,12 +35,12 @@ LEASE = timedelta(minutes=1)
 
 
 async def take(service: PurchasesService) -> list[TakenRefund]:
-    async with service.work(origin()) as work:
+    async with service.work(context()) as work:
         return await take_due(work, 50, LEASE)
 
 
 async def settle_all(service: PurchasesService, *settled: tuple[TakenRefund, PayoutOutcome]) -> int:
-    async with service.work(origin()) as work:
+    async with service.work(context()) as work:
         return await settle(work, settled)
 
 
@@ -67,10 +68,10 @@ async def test_any_number_of_refunds_is_booked_and_the_next_taken_in_the_same_st
         await a_refund(service, whole)
         for _ in range(count + 1):
             await a_refund(service, part, 100)
-        async with service.work(origin()) as work:
+        async with service.work(context()) as work:
             taken = await take_due(work, count, LEASE)
         with noted_statements(service.sessions) as noted:
-            async with service.work(origin()) as work:
+            async with service.work(context()) as work:
                 outcomes = [*map(paid, taken[:-1]), (taken[-1], OutcomeUnknown("ConnectionResetError"))]
                 assert await settle(work, outcomes) == count
                 assert len(await take_due(work, 50, LEASE)) == 2
@@ -224,22 +225,22 @@ class Looping(PurchasesService):
 
         metrics = Metrics(f"purchases-{new_id().hex}")
         job = Job(JOB, self.payouts.round, every=timedelta(minutes=1), wakes_itself=True, finish=self.payouts.finish)
-        self.loop = JobLoop(job, database=Breaker("database", database, metrics), metrics=metrics)
+        self.loop = JobLoop(job, database=CircuitBreaker("database", database, metrics), metrics=metrics)
 
     def wake(self, name: str) -> None:
         self.loop.wake()
 
     @asynccontextmanager
-    async def work(self, origin: Origin) -> AsyncIterator[Work]:
-        async with super().work(origin) as work:
+    async def work(self, context: MessageContext) -> AsyncIterator[UnitOfWork]:
+        async with super().work(context) as work:
             yield work
-            if self.outages and waiting_rows(work.session):
+            if self.outages and deferred_rows(work.session):
                 self.outages -= 1
                 raise ConnectionError
         if JOB in work.woken:
             self.wake(JOB)
 
-    async def is_completed(self, by: Origin) -> bool:
+    async def is_completed(self, by: MessageContext) -> bool:
         return (await stored(self, by))[0].state is RefundState.COMPLETED
 
 

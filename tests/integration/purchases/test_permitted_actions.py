@@ -13,23 +13,23 @@ from services.purchases.viewer import get_purchase
 from shared.contracts.directory import PLATFORM
 from shared.contracts.permissions import NEEDED, PLATFORM_ROLES, ROLES, Role
 from shared.contracts.purchases import GetPurchase, Payment, PurchaseChanged, PurchaseStatus, RecordPayment
+from shared.contracts.refusals import Refused
 from shared.contracts.values import AllowedAction
-from shared.errors import Refused
+from shared.messaging.message_context import MessageContext
 from shared.messaging.names import QueueKind
-from shared.messaging.origin import Origin
-from shared.messaging.work import Work
+from shared.messaging.unit_of_work import UnitOfWork
 from shared.staff.checking import StaffCheck
-from tests.integration.purchases.arranging import ORDERED_AT, PurchasesService, euros, origin, recorded, refund
+from tests.integration.purchases.arranging import ORDERED_AT, PurchasesService, context, euros, recorded, refund
 
-Use = Callable[[Work, PurchaseChanged], Awaitable[object]]
+Use = Callable[[UnitOfWork, PurchaseChanged], Awaitable[object]]
 
 
-async def pay(work: Work, purchase: PurchaseChanged) -> object:
+async def pay(work: UnitOfWork, purchase: PurchaseChanged) -> object:
     payment = Payment(amount=euros(1), paid_at=ORDERED_AT)
     return await record_payment(work, RecordPayment(reference_number=purchase.reference_number, payment=payment))
 
 
-async def give_back(work: Work, purchase: PurchaseChanged) -> object:
+async def give_back(work: UnitOfWork, purchase: PurchaseChanged) -> object:
     return await request_refund(work, refund(purchase))
 
 
@@ -48,18 +48,18 @@ async def person(service: PurchasesService, role: Role, name: str) -> str:
         "active": True,
         "roles": {client: [role.value]},
     }
-    async with service.work(origin()) as work:
+    async with service.work(context()) as work:
         await work.session.execute(insert(PurchasesTables.staff).values(row))
     return f"user:{name}"
 
 
-async def shown(service: PurchasesService, purchase: PurchaseChanged, by: Origin) -> dict[str, AllowedAction]:
+async def shown(service: PurchasesService, purchase: PurchaseChanged, by: MessageContext) -> dict[str, AllowedAction]:
     async with service.work(by) as work:
         view = await get_purchase(work, GetPurchase(reference_number=purchase.reference_number))
     return {action.name: action for action in view.actions}
 
 
-async def outcome(service: PurchasesService, name: str, purchase: PurchaseChanged, by: Origin) -> str | None:
+async def outcome(service: PurchasesService, name: str, purchase: PurchaseChanged, by: MessageContext) -> str | None:
     """The code with which the command is refused on its way from the door to the use case."""
     check = StaffCheck(service.sessions, PurchasesTables.staff)
     try:
@@ -79,7 +79,7 @@ async def test_what_is_shown_as_allowed_to_a_person_is_accepted_and_nothing_else
     for name in COMMANDS:
         purchase = await recorded(service)
         assert purchase.status is PurchaseStatus.PAID
-        by = origin(actor=actor)
+        by = context(actor=actor)
         actions = await shown(service, purchase, by)
         assert set(actions) == set(COMMANDS)
         action = actions[name]
@@ -92,12 +92,12 @@ async def test_what_is_shown_as_allowed_to_a_person_is_accepted_and_nothing_else
 
 async def test_a_system_is_not_judged_by_roles(service: PurchasesService) -> None:
     purchase = await recorded(service)
-    actions = await shown(service, purchase, origin(actor="service:checkout"))
+    actions = await shown(service, purchase, context(actor="service:checkout"))
     assert actions["refund.request"].allowed
 
 
 async def test_what_a_service_passes_on_was_checked_where_it_came_in(service: PurchasesService) -> None:
     purchase = await recorded(service)
     actor = await person(service, Role.VIEWER, "passed-on")
-    by = replace(origin(actor=actor), user="customers")
+    by = replace(context(actor=actor), user="customers")
     assert (await shown(service, purchase, by))["refund.request"].allowed

@@ -23,16 +23,16 @@ from shared.contracts.purchases import (
     PurchaseView,
     RecordPayment,
 )
+from shared.contracts.refusals import MissingPrerequisite, Refused
 from shared.contracts.values import Money
-from shared.errors import MissingPrerequisite, Refused
 from tests.integration.purchases.arranging import (
     ORDERED_AT,
     PurchasesService,
     contact,
+    context,
     euros,
     item,
     order,
-    origin,
     recorded,
     refund,
 )
@@ -48,12 +48,12 @@ def payment(reference_number: str, amount: int, version: int | None = None) -> R
 
 
 async def view(service: PurchasesService, reference_number: str, client_id: str = "acme") -> PurchaseView:
-    async with service.work(origin(client_id)) as work:
+    async with service.work(context(client_id)) as work:
         return await get_purchase(work, GetPurchase(reference_number=reference_number))
 
 
 async def test_a_paid_order_becomes_a_paid_purchase(service: PurchasesService) -> None:
-    by = origin()
+    by = context()
     command = order(item(1000, 2, "19", "Editor"), item(500, 1, "7", "Manual"))
     purchase = await recorded(service, command, by=by)
 
@@ -99,7 +99,7 @@ async def test_the_same_order_again_is_refused_with_the_first_reference_number(s
 async def test_another_client_may_use_the_same_order_number_and_learns_nothing(service: PurchasesService) -> None:
     command = order()
     first = await recorded(service, command)
-    second = await recorded(service, command, by=origin("other"))
+    second = await recorded(service, command, by=context("other"))
     assert first.reference_number != second.reference_number
 
 
@@ -121,7 +121,7 @@ async def test_a_reference_number_in_use_is_drawn_again(
 
 
 async def test_a_refused_order_leaves_nothing(service: PurchasesService) -> None:
-    by = origin()
+    by = context()
     command = order(paid=1001)
     with pytest.raises(Refused, match="exceeds_open_amount"):
         await recorded(service, command, by=by)
@@ -144,13 +144,13 @@ async def test_an_unpaid_order_waits(
     purchase = await recorded(service, order(paid=0, payment_type=payment_type))
     assert purchase.status is status
     with pytest.raises(Refused, match="purchase_not_paid"):
-        async with service.work(origin()) as work:
+        async with service.work(context()) as work:
             await request_refund(work, refund(purchase))
 
 
 async def test_payments_add_up_to_paid(service: PurchasesService) -> None:
     purchase = await recorded(service, order(paid=0, payment_type=PaymentType.WIRE_TRANSFER))
-    by = origin()
+    by = context()
     async with service.work(by) as work:
         part = await record_payment(work, payment(purchase.reference_number, 400, version=1))
     assert (part.status, part.version, part.paid_total) == (
@@ -158,7 +158,7 @@ async def test_payments_add_up_to_paid(service: PurchasesService) -> None:
         2,
         euros(400),
     )
-    by = origin()
+    by = context()
     async with service.work(by) as work:
         whole = await record_payment(work, payment(purchase.reference_number, 600, version=2))
     assert (whole.status, whole.version, whole.paid_total) == (PurchaseStatus.PAID, 3, euros(1000))
@@ -180,7 +180,7 @@ async def test_two_payments_at_once_do_not_exceed_the_price(service: PurchasesSe
     purchase = await recorded(service, order(paid=0, payment_type=PaymentType.WIRE_TRANSFER))
 
     async def pay() -> object:
-        async with service.work(origin()) as work:
+        async with service.work(context()) as work:
             return await record_payment(work, payment(purchase.reference_number, 600))
 
     results = await asyncio.gather(pay(), pay(), return_exceptions=True)
@@ -192,14 +192,14 @@ async def test_two_payments_at_once_do_not_exceed_the_price(service: PurchasesSe
 async def test_a_payment_nobody_awaits_is_refused(service: PurchasesService) -> None:
     purchase = await recorded(service)
     with pytest.raises(Refused, match="payment_not_expected"):
-        async with service.work(origin()) as work:
+        async with service.work(context()) as work:
             await record_payment(work, payment(purchase.reference_number, 1))
 
 
 async def test_a_payment_in_another_currency_is_refused(service: PurchasesService) -> None:
     purchase = await recorded(service, order(paid=0))
     with pytest.raises(Refused, match="currency_mismatch"):
-        async with service.work(origin()) as work:
+        async with service.work(context()) as work:
             await record_payment(
                 work,
                 RecordPayment(
@@ -212,7 +212,7 @@ async def test_a_payment_in_another_currency_is_refused(service: PurchasesServic
 async def test_another_clients_purchase_is_as_good_as_missing(service: PurchasesService) -> None:
     purchase = await recorded(service, order(paid=0))
     with pytest.raises(MissingPrerequisite, match="purchase_not_found"):
-        async with service.work(origin("other")) as work:
+        async with service.work(context("other")) as work:
             await record_payment(work, payment(purchase.reference_number, 1000))
     with pytest.raises(MissingPrerequisite, match="purchase_not_found"):
         await view(service, purchase.reference_number, "other")
@@ -222,16 +222,16 @@ async def test_another_clients_purchase_is_as_good_as_missing(service: Purchases
 async def test_all_clients_do_not_guess_between_two_of_the_same_order_number(service: PurchasesService) -> None:
     command = order()
     await recorded(service, command)
-    await recorded(service, command, by=origin("other"))
+    await recorded(service, command, by=context("other"))
     with pytest.raises(Refused, match="ambiguous_client_order_id"):
-        async with service.work(origin("*")) as work:
+        async with service.work(context("*")) as work:
             await get_purchase(work, GetPurchase(client_order_id=command.client_order_id))
 
 
 async def test_the_longest_order_is_recorded_in_a_bounded_number_of_statements(service: PurchasesService) -> None:
     many = order(*(item(1, 1, "19", "x" * 255) for _ in range(1500)), delivery_contact=contact(last_name="ﷺ" * 255))
     with noted_statements(service.sessions) as noted:
-        async with service.work(origin()) as work:
+        async with service.work(context()) as work:
             purchase = await record_purchase(work, many)
     assert len(noted) < 20
     assert len((await view(service, purchase.reference_number)).items) == 1500

@@ -24,24 +24,27 @@ from shared.contracts.purchases import (
     RefundState,
     RequestRefund,
 )
-from shared.errors import MissingPrerequisite, Refused
-from shared.messaging.origin import Origin, new_id
-from tests.integration.purchases.arranging import PurchasesService, euros, item, order, origin, recorded, refund, some
+from shared.contracts.refusals import MissingPrerequisite, Refused
+from shared.ids import new_id
+from shared.messaging.message_context import MessageContext
+from tests.integration.purchases.arranging import PurchasesService, context, euros, item, order, recorded, refund, some
 
 
-async def requested(service: PurchasesService, command: RequestRefund, by: Origin | None = None) -> RefundAccepted:
-    async with service.work(by or origin()) as work:
+async def requested(
+    service: PurchasesService, command: RequestRefund, by: MessageContext | None = None
+) -> RefundAccepted:
+    async with service.work(by or context()) as work:
         return await request_refund(work, command)
 
 
 async def view(service: PurchasesService, purchase: PurchaseChanged) -> PurchaseView:
-    async with service.work(origin()) as work:
+    async with service.work(context()) as work:
         return await get_purchase(work, GetPurchase(reference_number=purchase.reference_number))
 
 
 async def test_a_total_refund_is_promised_at_once(service: PurchasesService) -> None:
     purchase = await recorded(service, order(item(1000, 2), item(500)))
-    by = origin(actor="user:kim")
+    by = context(actor="user:kim")
     service.woken.clear()
     accepted = await requested(service, refund(purchase), by)
 
@@ -69,8 +72,8 @@ async def test_a_total_refund_is_promised_at_once(service: PurchasesService) -> 
 async def test_two_agents_who_refund_everything_at_the_same_moment_refund_it_once(service: PurchasesService) -> None:
     purchase = await recorded(service)
     results = await asyncio.gather(
-        requested(service, refund(purchase), origin(actor="user:ada")),
-        requested(service, refund(purchase), origin(actor="user:kim")),
+        requested(service, refund(purchase), context(actor="user:ada")),
+        requested(service, refund(purchase), context(actor="user:kim")),
         return_exceptions=True,
     )
     refusals = [result for result in results if isinstance(result, Refused)]
@@ -98,7 +101,7 @@ async def test_many_partial_refunds_at_once_never_exceed_what_was_paid(service: 
 
 async def test_who_decided_on_an_old_state_learns_who_was_faster(service: PurchasesService) -> None:
     purchase = await recorded(service)
-    await requested(service, refund(purchase, RefundKind.AMOUNT, some(1, 10)), origin(actor="user:kim"))
+    await requested(service, refund(purchase, RefundKind.AMOUNT, some(1, 10)), context(actor="user:kim"))
     with pytest.raises(Refused, match="version_conflict") as refusal:
         await requested(service, refund(purchase, expected_version=purchase.version))
     facts = refusal.value.facts
@@ -118,9 +121,9 @@ async def test_the_sellers_own_refund_number_works_once(service: PurchasesServic
         assert refusal.value.facts["reference_number"] == purchase.reference_number
     assert (await view(service, purchase)).refunded == euros(10)
     assert (await view(service, other)).refunded == euros(0)
-    foreign = await recorded(service, by=origin("other"))
+    foreign = await recorded(service, by=context("other"))
     command = refund(foreign, RefundKind.AMOUNT, some(1, 10), client_refund_id=number)
-    assert (await requested(service, command, origin("other"))).amount == euros(10)
+    assert (await requested(service, command, context("other"))).amount == euros(10)
 
 
 async def test_the_same_refund_number_at_once_on_two_purchases_is_taken_once(service: PurchasesService) -> None:
@@ -136,7 +139,7 @@ async def test_the_same_refund_number_at_once_on_two_purchases_is_taken_once(ser
 
 async def test_a_message_id_from_long_ago_refunds_nothing_again(service: PurchasesService) -> None:
     purchase = await recorded(service)
-    by = origin(message_id=new_id())
+    by = context(message_id=new_id())
     await requested(service, refund(purchase, RefundKind.AMOUNT, some(1, 10)), by)
     with pytest.raises(Refused, match="refund_id_taken"):
         await requested(service, refund(purchase, RefundKind.AMOUNT, some(1, 10)), by)
@@ -156,7 +159,7 @@ async def test_another_clients_purchase_cannot_be_refunded(service: PurchasesSer
     by_order = refund(purchase, reference_number=None, client_order_id=command.client_order_id)
     for attempt in (refund(purchase), by_order):
         with pytest.raises(MissingPrerequisite, match="purchase_not_found"):
-            await requested(service, attempt, origin("other"))
+            await requested(service, attempt, context("other"))
     assert (await view(service, purchase)).refunded == euros(0)
 
 
@@ -172,7 +175,7 @@ async def test_a_refused_refund_leaves_nothing(
     service: PurchasesService, kind: RefundKind, lines: tuple[RefundLine, ...], code: str
 ) -> None:
     purchase = await recorded(service, order(item(1000, 2), item(500)))
-    by = origin()
+    by = context()
     with pytest.raises(Refused, match=code):
         await requested(service, refund(purchase, kind, *lines), by)
     shown = await view(service, purchase)
@@ -189,7 +192,7 @@ async def test_a_payment_type_that_cannot_go_back_is_handed_to_support(service: 
 async def test_the_flow_of_the_request_is_kept_for_the_job(service: PurchasesService) -> None:
     purchase = await recorded(service)
     traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    by = Origin("acme", "user:kim", new_id(), "flow-7", traceparent)
+    by = MessageContext("acme", "user:kim", new_id(), "flow-7", traceparent)
     accepted = await requested(service, refund(purchase), by)
     row = await stored(service, accepted.refund_id)
     assert (row.client_id, row.actor, row.correlation_id, row.traceparent) == (

@@ -13,7 +13,7 @@ from services.purchases.models import PurchasesTables
 from services.purchases.refunds import request_refund
 from shared import migrations
 from shared.database import create_engine
-from tests.integration.purchases.arranging import PurchasesService, origin, recorded, refund
+from tests.integration.purchases.arranging import PurchasesService, context, recorded, refund
 from tests.support.servers import TestServers
 
 PACKAGE = "services.purchases"
@@ -119,7 +119,7 @@ async def test_the_database_refuses_what_the_code_should_have_refused(
     service: PurchasesService, spoil: str, constraint: str
 ) -> None:
     purchase = await recorded(service)
-    async with service.work(origin()) as work:
+    async with service.work(context()) as work:
         await request_refund(work, refund(purchase))
     with pytest.raises(IntegrityError, match=constraint):
         async with service.sessions() as session, session.begin():

@@ -13,15 +13,15 @@ from services.purchases.refunds import request_refund
 from services.purchases.search import Search, search_purchases, search_statement
 from services.purchases.search_terms import parse_keywords
 from shared.contracts.purchases import PurchaseChanged, PurchasePage, PurchaseRow, SearchPurchases
+from shared.contracts.refusals import Refused
 from shared.database import create_reading_engine
-from shared.errors import Refused
 from tests.integration.purchases.arranging import (
     ORDERED_AT,
     PurchasesService,
     contact,
+    context,
     euros,
     order,
-    origin,
     recorded,
     refund,
 )
@@ -72,17 +72,17 @@ async def shop(service: PurchasesService) -> dict[str, PurchaseChanged]:
     days = range(len(people))
     made = {
         name: await recorded(
-            service, command.model_copy(update={"ordered_at": ORDERED_AT + timedelta(days=day)}), by=origin(SHOP)
+            service, command.model_copy(update={"ordered_at": ORDERED_AT + timedelta(days=day)}), by=context(SHOP)
         )
         for day, (name, command) in zip(days, people.items(), strict=True)
     }
     foreign = order(client_order_id="A-1", card_last4="1111", billing_contact=people["lovelace"].billing_contact)
-    made["foreign"] = await recorded(service, foreign, by=origin(RIVAL))
+    made["foreign"] = await recorded(service, foreign, by=context(RIVAL))
     return made
 
 
 async def search(service: PurchasesService, keywords: str, client_id: str = SHOP, **fields: object) -> PurchasePage:
-    async with service.work(origin(client_id)) as work:
+    async with service.work(context(client_id)) as work:
         query = SearchPurchases.model_validate({"keywords": keywords} | fields)
         return await search_purchases(work, query)
 
@@ -166,7 +166,7 @@ async def test_pages_follow_each_other_without_gap_or_repeat(
 
 async def test_purchases_of_the_same_moment_are_paged_too(service: PurchasesService, breadth: bool) -> None:
     twins = "many-twins" if breadth else "few-twins"
-    numbers = {(await recorded(service, order(), by=origin(twins))).reference_number for _ in range(5)}
+    numbers = {(await recorded(service, order(), by=context(twins))).reference_number for _ in range(5)}
     first = await search(service, "lovelace", twins, limit=3)
     second = await search(service, "lovelace", twins, limit=3, cursor=first.next_cursor)
     assert {row.reference_number for row in first.rows + second.rows} == numbers
@@ -188,7 +188,7 @@ async def test_a_cursor_belongs_to_its_search(service: PurchasesService, shop: d
 
 async def test_a_search_shows_money_as_it_stands_after_a_refund(service: PurchasesService) -> None:
     purchase = await recorded(service)
-    async with service.work(origin()) as work:
+    async with service.work(context()) as work:
         await request_refund(work, refund(purchase))
     (row,) = (await search(service, purchase.reference_number, "acme")).rows
     assert (row.gross, row.refunded, row.last_name, row.email) == (

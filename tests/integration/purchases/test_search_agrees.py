@@ -17,8 +17,8 @@ from tests.integration.purchases.arranging import (
     ORDERED_AT,
     PurchasesService,
     contact,
+    context,
     order,
-    origin,
     recorded,
 )
 from tests.support.statements import noted_statements
@@ -63,7 +63,7 @@ async def purchases(service: PurchasesService) -> list[Known]:
         ).model_copy(
             update=dict(zip(("billing_contact", "delivery_contact", "licensee_contact"), contacts, strict=False))
         )
-        made = await recorded(service, command, by=origin(client))
+        made = await recorded(service, command, by=context(client))
         keys = keys_of(contacts, command.client_order_id, card)
         known.append(Known(client, made.reference_number, command.ordered_at, made.purchase_id, keys))
     return known
@@ -94,7 +94,7 @@ def _boxes(choice: Random, purchases: list[Known]) -> Iterator[str]:
 async def _pages(service: PurchasesService, client_id: str, query: SearchPurchases) -> list[str]:
     numbers: list[str] = []
     while True:
-        async with service.work(origin(client_id)) as work:
+        async with service.work(context(client_id)) as work:
             with noted_statements(service.sessions) as noted:
                 page = await search_purchases(work, query)
         assert len(noted) == 1
@@ -142,11 +142,11 @@ async def test_a_rare_keyword_drives_where_the_first_one_is_common(
     for days, (name, domain) in enumerate(people):
         billing = contact(last_name=name, email=f"somebody@{domain}.example")
         wish = order(billing_contact=billing, ordered_at=ORDERED_AT + timedelta(days=days))
-        numbers.append((await recorded(service, wish, by=origin("commoners"))).reference_number)
+        numbers.append((await recorded(service, wish, by=context("commoners"))).reference_number)
     # The rare domain has three: many for a limit of three, few for one of four.
     for broad in (3, 4):
         monkeypatch.setattr(searching, "_BROAD", broad)
-        async with service.work(origin("commoners")) as work:
+        async with service.work(context("commoners")) as work:
             page = await search_purchases(work, SearchPurchases(keywords="common, @rare.example", limit=1))
             rest = await search_purchases(
                 work, SearchPurchases(keywords="common, @rare.example", limit=1, cursor=page.next_cursor)

@@ -11,14 +11,14 @@ from services.purchases.recording import record_purchase
 from services.purchases.refunds import request_refund
 from shared.contracts.notifications import EmailSent, EmailType
 from shared.contracts.purchases import Payment, PaymentType, RecordPayment
-from shared.messaging.origin import new_id
+from shared.ids import new_id
 from tests.integration.purchases.arranging import (
     ORDERED_AT,
     PurchasesService,
+    context,
     euros,
     item,
     order,
-    origin,
     recorded,
     refund,
 )
@@ -38,7 +38,7 @@ def tables(texts: list[str]) -> list[str]:
 async def test_a_paid_order_of_two_products_takes_one_insert_for_each_table(service: PurchasesService) -> None:
     command = order(item(1000, 2), item(500))
     with noted_statements(service.sessions) as noted:
-        async with service.work(origin()) as work:
+        async with service.work(context()) as work:
             await record_purchase(work, command)
     assert tables(noted) == [
         "INSERT purchase",
@@ -54,7 +54,7 @@ async def test_a_batch_locks_what_its_messages_change_at_once_and_nothing_for_ne
     service: PurchasesService,
 ) -> None:
     purchase = await recorded(service)
-    by = origin()
+    by = context()
     with noted_statements(service.sessions) as noted:
         async with service.sessions() as session, session.begin():
             await lock_purchases(session, [(order(), by), (order(), by)])
@@ -74,7 +74,7 @@ async def test_a_payment_reads_no_item_twice(service: PurchasesService) -> None:
         reference_number=purchase.reference_number, payment=Payment(amount=euros(1000), paid_at=ORDERED_AT)
     )
     with noted_statements(service.sessions) as noted:
-        async with service.work(origin()) as work:
+        async with service.work(context()) as work:
             await record_payment(work, command)
     assert tables(noted) == [
         "SELECT purchase",
@@ -97,7 +97,7 @@ async def test_a_mail_takes_one_look_and_one_entry(service: PurchasesService) ->
         attempt=1,
     )
     with noted_statements(service.sessions) as noted:
-        async with service.work(origin()) as work:
+        async with service.work(context()) as work:
             await mails.note_sent(work, sent)
     assert tables(noted) == ["SELECT purchase", "INSERT outbox", "INSERT history_entry"]
 
@@ -106,7 +106,7 @@ async def test_a_mail_takes_one_look_and_one_entry(service: PurchasesService) ->
 async def test_a_refund_changes_every_table_once(service: PurchasesService, products: int) -> None:
     purchase = await recorded(service, order(*(item(1000) for _ in range(products))))
     with noted_statements(service.sessions) as noted:
-        async with service.work(origin()) as work:
+        async with service.work(context()) as work:
             await request_refund(work, refund(purchase))
     assert tables(noted) == [
         "SELECT purchase",

@@ -10,9 +10,9 @@ import yaml
 
 from deploy.compose.make_secrets import broker_users, make_secrets
 from deploy.compose.provision import Provisioning
-from deploy.local.instance import CHECKOUT
-from deploy.local.system import topology_of
 from deploy.services import SERVICES, load
+from tools.dev.instance import CHECKOUT
+from tools.dev.system import topology_of
 
 COMPOSE: dict[str, Any] = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())
 PARTS: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -143,7 +143,8 @@ def test_the_builder_gets_no_secrets() -> None:
     rules = [line for line in lines if line and not line.startswith("#")]
     assert rules[0] == "*"
     assert set(rules[1:]) == {
-        "!pyproject.toml", "!requirements.lock", "!deploy", "!services", "!shared", "**/__pycache__", "**/*.pyc",
+        "!pyproject.toml", "!requirements.lock", "!deploy", "!services", "!shared", "!tools",
+        "**/__pycache__", "**/*.pyc",
     }  # fmt: skip
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from deploy.definitions import definitions
-from deploy.local.instance import CHECKOUT
-from deploy.local.system import topology_of
+from tools.dev.instance import CHECKOUT
+from tools.dev.system import topology_of
 
 TOPOLOGY = topology_of(CHECKOUT)
 DEFINITIONS = definitions(TOPOLOGY, vhost="v", password_hashes={user.name: "" for user in TOPOLOGY.users})

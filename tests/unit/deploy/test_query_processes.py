@@ -1,7 +1,7 @@
 """Who takes what when queries are answered apart: every message of every service by exactly one process."""
 
-from deploy.local.instance import BLOCK, DEFAULT_FIRST_SERVICE_PORT, FIRST_SERVICE_PORT
 from deploy.services import QUERY_PROCESSES, SERVICES, with_queries_apart
+from tools.dev.instance import BLOCK, DEFAULT_FIRST_SERVICE_PORT, FIRST_SERVICE_PORT
 
 SHARES = {"everything": {"changes", "queries"}, "changes": {"changes"}, "queries": {"queries"}}
 

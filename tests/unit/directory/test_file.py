@@ -2,10 +2,10 @@
 
 import pytest
 
-from deploy.local.instance import CHECKOUT
 from services.directory.domain import check_roles
 from services.directory.transfer import DirectoryFile, FileInvalid
 from shared.contracts.permissions import Role
+from tools.dev.instance import CHECKOUT
 
 SHIPPED = (CHECKOUT / "deploy" / "directory.yaml").read_text("utf-8")
 USER = "users:\n  ada: {client: shop, display_name: Ada, email: ada@example.com%s}\n"

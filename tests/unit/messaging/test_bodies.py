@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from shared.contracts.purchases import RefundCompleted, RequestRefund
-from shared.errors import Refused
-from shared.messaging.bodies import MAX_BODY, check_envelope, masked, validate
+from shared.contracts.refusals import Refused
+from shared.messaging.inbound.bodies import MAX_BODY, check_envelope, masked, validate
 
 GOOD: dict[str, Any] = {"reference_number": "123456789", "kind": "total", "reason": "goodwill"}
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from aiormq.exceptions import ChannelInvalidStateError, DeliveryError
 
-from shared.messaging.failures import BrokerLost, broker_may_break
+from shared.messaging.recovery.error_classification import BrokerLost, broker_may_break
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.messaging.bodies import masked
-from shared.messaging.card_numbers import holds_card_number, mask, may_hold_card_number, texts
+from shared.card_numbers import holds_card_number, mask, may_hold_card_number, texts
+from shared.messaging.inbound.bodies import masked
 
 
 def luhn_number(payload: str) -> str:

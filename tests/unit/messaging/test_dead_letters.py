@@ -3,8 +3,8 @@
 from typing import Any
 
 from shared.messaging import names
-from shared.messaging.dead_letter_receiving import read_letter
-from shared.messaging.delivery import Delivery
+from shared.messaging.inbound.dead_letter_pipeline import read_letter
+from shared.messaging.inbound.incoming_message import IncomingMessage
 from shared.messaging.names import QueueKind
 
 ID = "0190a5c1-0000-7000-8000-000000000001"
@@ -30,7 +30,7 @@ GIVEN_UP = [
 ]
 
 
-def delivery(headers: dict[str, Any], **changes: Any) -> Delivery:
+def incoming(headers: dict[str, Any], **changes: Any) -> IncomingMessage:
     fields: dict[str, Any] = {
         "service": "errorlog",
         "queue": names.DEAD_LETTERS,
@@ -47,11 +47,11 @@ def delivery(headers: dict[str, Any], **changes: Any) -> Delivery:
         "reply_to": None,
         "attempts": 0,
     }
-    return Delivery(**(fields | changes))
+    return IncomingMessage(**(fields | changes))
 
 
 def test_our_own_copy_tells_where_why_and_how_often() -> None:
-    letter = read_letter(delivery(OURS))
+    letter = read_letter(incoming(OURS))
     assert (letter.queue, letter.key, letter.user) == ("purchases.commands", "purchases.refund.request.v1", "checkout")
     assert (letter.reason, letter.attempts, str(letter.message_id)) == ("attempts_used_up", 4, ID)
     assert letter.error_at == OURS["x-aftersale-error-at"]
@@ -60,7 +60,7 @@ def test_our_own_copy_tells_where_why_and_how_often() -> None:
 
 def test_what_the_broker_gave_up_is_read_from_the_brokers_headers_only() -> None:
     """A sender may have put our headers on it, to make the error log tell another story."""
-    letter = read_letter(delivery(OURS | {"x-death": GIVEN_UP}, user="checkout", message_id=ID))
+    letter = read_letter(incoming(OURS | {"x-death": GIVEN_UP}, user="checkout", message_id=ID))
     assert (letter.queue, letter.key) == ("purchases.commands", "purchases.purchase.record.v1")
     assert (letter.reason, letter.attempts, letter.user) == ("delivery_limit", 1, "checkout")
     assert letter.error_at is None

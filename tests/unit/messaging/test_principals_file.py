@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import Refused
+from shared.contracts.refusals import Refused
+from shared.messaging.inbound.authorization import PrincipalsFile
 from shared.messaging.names import QueueKind
-from shared.messaging.principals import PrincipalsFile
 
 ONE = """
 peers:

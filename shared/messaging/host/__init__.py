@@ -1,0 +1,1 @@
+"""A running service: its parts put together, watched and stopped in order."""

@@ -1,0 +1,1 @@
+"""From the broker to a message that may be handled."""

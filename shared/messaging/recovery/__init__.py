@@ -1,0 +1,1 @@
+"""Where a message goes that could not be handled, and how an outage is waited for."""

@@ -1,0 +1,1 @@
+"""One transaction per message or batch: inbox, outbox, and what they share."""

@@ -1,0 +1,1 @@
+"""Files that are made from the code: AsyncAPI, schemas, problem codes, rights, permissions, settings."""
