@@ -1,6 +1,13 @@
 """What the customers service listens to; each handler is one use case."""
 
-from services.customers import announcements, anonymizing, contacts, duplicates, merging, profile, purchases, search
+from services.customers import search
+from services.customers.contact import change as contacts
+from services.customers.customer import anonymize as anonymizing
+from services.customers.customer import view as profile
+from services.customers.merge import merge as merging
+from services.customers.merge import view as duplicates
+from services.customers.purchase import announcements
+from services.customers.purchase import record as purchases
 from shared.contracts.customers import (
     AddContact,
     AnonymizeCustomer,

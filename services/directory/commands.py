@@ -12,11 +12,11 @@ from typing import Final, TypeVar
 
 from sqlalchemy import func, select
 
-from services.directory.announcing import announce_all
+from services.directory.announce import announce_all
+from services.directory.file import DirectoryFile, FileInvalid, export_directory, import_directory
 from services.directory.jobs import own_context
 from services.directory.models import Client, DirectoryTables, User
 from services.directory.settings import DirectorySettings
-from services.directory.transfer import DirectoryFile, FileInvalid, export_directory, import_directory
 from shared.contracts.refusals import Refused
 from shared.database import create_engine, create_sessions
 from shared.messaging.unit_of_work import UnitOfWork, open_unit_of_work

@@ -1,6 +1,9 @@
 """What the directory takes from the broker; each message is one use case."""
 
-from services.directory import audit, clients, people, places
+from services.directory import client as clients
+from services.directory import place as places
+from services.directory import user as people
+from services.directory import view as audit
 from shared.contracts.directory import (
     AssignRoles,
     AuditPage,

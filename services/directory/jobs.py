@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Final
 
-from services.directory.announcing import announce_if_due
+from services.directory.announce import announce_if_due
 from services.directory.settings import DirectorySettings
 from shared.contracts.directory import PLATFORM
 from shared.ids import new_id

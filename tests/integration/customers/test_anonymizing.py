@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from services.customers.announcements import note_email
-from services.customers.anonymizing import anonymize_customer
+from services.customers.customer.anonymize import anonymize_customer
 from services.customers.models import CustomersTables
-from services.customers.purchases import attach_purchase
+from services.customers.purchase.announcements import note_email
+from services.customers.purchase.record import attach_purchase
 from shared.contracts.customers import AnonymizeCustomer, CustomerAnonymized, MergeCustomers, UnmergeCustomer
 from shared.contracts.notifications import EmailQueued, EmailSent, EmailType
 from shared.contracts.purchases import PurchaseRecorded

@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.orm import ORMExecuteState
 
-from services.customers.announcements import note_email
-from services.customers.purchases import attach_purchase, note_payment, note_refund_requested, note_status
+from services.customers.purchase.announcements import note_email
+from services.customers.purchase.record import attach_purchase, note_payment, note_refund_requested, note_status
 from shared.contracts.notifications import EmailQueued, EmailType
 from shared.contracts.purchases import PurchaseRecorded, PurchaseStatus
 from shared.contracts.refusals import MissingPrerequisite

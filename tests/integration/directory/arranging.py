@@ -10,7 +10,8 @@ from pydantic import TypeAdapter
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from services.directory import clients, people
+from services.directory import client as clients
+from services.directory import user as people
 from services.directory.models import DirectoryTables
 from shared.contracts.directory import (
     PLATFORM,

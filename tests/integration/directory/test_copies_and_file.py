@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import delete, func, select, update
 
 from services.directory import commands
-from services.directory.announcing import announce_if_due
+from services.directory.announce import announce_if_due
+from services.directory.file import DirectoryFile
 from services.directory.models import Announcement, AuditEntry, Client, DirectoryTables, User
-from services.directory.transfer import DirectoryFile
 from shared.contracts.directory import ClientRoles, UserChanged
 from shared.contracts.permissions import Role
 from shared.contracts.refusals import Refused

@@ -7,7 +7,10 @@ import asyncpg
 import pytest
 from sqlalchemy import select
 
-from services.directory import audit, clients, people, places
+from services.directory import client as clients
+from services.directory import place as places
+from services.directory import user as people
+from services.directory import view as audit
 from services.directory.models import DirectoryTables
 from shared.contracts.directory import (
     PLATFORM,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from services.customers.domain import (
+from services.customers.customer.rules import (
     Action,
     Standing,
     actions,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from services.directory.domain import NotAllowed, check_roles, difference
+from services.directory.rules import NotAllowed, check_roles, difference
 from shared.contracts.directory import PLATFORM
 from shared.contracts.permissions import PLATFORM_ROLES, Role
 

@@ -14,10 +14,10 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
 
-from services.directory.clients import configure_client
+from services.directory.client import configure_client
 from services.directory.models import Client, Department, Office, User
-from services.directory.people import assign_roles, save_user
-from services.directory.places import save_department, save_office
+from services.directory.place import save_department, save_office
+from services.directory.user import assign_roles, save_user
 from shared.contracts.directory import (
     AssignRoles,
     ClientSettings,

@@ -4,9 +4,9 @@ from typing import Any
 
 from sqlalchemy import select, tuple_
 
-from services.directory.audit import note_change
 from services.directory.models import Department, Office
-from services.directory.records import check_client, check_new, check_version, touch
+from services.directory.store import check_client, check_new, check_version, touch
+from services.directory.view import note_change
 from services.directory.visibility import of_client
 from shared.contracts.directory import (
     DepartmentChanged,

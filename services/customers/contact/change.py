@@ -4,7 +4,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from services.customers.customers import (
+from services.customers.customer.rules import Action, identity_of, kind_of, missing_fields
+from services.customers.customer.store import (
     changed,
     claim,
     contact_of,
@@ -15,9 +16,8 @@ from services.customers.customers import (
     roles_of,
     tell_update,
 )
-from services.customers.domain import Action, identity_of, kind_of, missing_fields
+from services.customers.identity.store import add_customer, lock_identities, match
 from services.customers.models import EMAIL_AND_NAME, ContactRow, Customer, CustomerPurchase
-from services.customers.newcomers import add_customer, lock_identities, match
 from shared.contracts.customers import (
     AddContact,
     ContactDetails,

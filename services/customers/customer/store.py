@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert as insert_or
 from sqlalchemy.orm import selectinload
 
-from services.customers.domain import Action, Obstacle, Standing, obstacle
+from services.customers.customer.rules import Action, Obstacle, Standing, obstacle
 from services.customers.models import (
     Change,
     ContactRow,
@@ -22,8 +22,8 @@ from services.customers.models import (
     MovementState,
     SearchKey,
 )
+from services.customers.purchase.store import ADD_SEARCH_KEYS, given
 from services.customers.search_terms import OF_CONTACTS, Key, keys_of
-from services.customers.statements import ADD_SEARCH_KEYS, given
 from shared.contracts.customers import CustomerChanged, CustomerUpdated
 from shared.contracts.purchases import ContactRole
 from shared.contracts.refusals import MissingPrerequisite, Refused

@@ -8,9 +8,9 @@ from uuid import UUID
 from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from services.customers.customers import REASON_GIVEN, changed, lock_customers, lock_for, one_at_a_time, receipt
-from services.customers.customers import family as family_of
-from services.customers.domain import Action, digest, kept_facts
+from services.customers.customer.rules import Action, digest, kept_facts
+from services.customers.customer.store import REASON_GIVEN, changed, lock_customers, lock_for, one_at_a_time, receipt
+from services.customers.customer.store import family as family_of
 from services.customers.models import (
     Announcement,
     Change,

@@ -7,8 +7,8 @@ from uuid import UUID
 from sqlalchemy import Select, case, func, select
 from sqlalchemy.orm import selectinload
 
-from services.customers.customers import family, not_found, of_client, roles_of, standing
-from services.customers.domain import Action, actions
+from services.customers.customer.rules import Action, actions
+from services.customers.customer.store import family, not_found, of_client, roles_of, standing
 from services.customers.models import (
     Announcement,
     Change,

@@ -5,10 +5,10 @@ from typing import Any
 from sqlalchemy import or_, select
 from sqlalchemy.orm import selectinload
 
-from services.directory.audit import note_change
-from services.directory.domain import NotAllowed, check_roles
 from services.directory.models import Department, DirectoryTables, Grant, Office, User
-from services.directory.records import check_client, check_new, check_version, for_the_platform, touch
+from services.directory.rules import NotAllowed, check_roles
+from services.directory.store import check_client, check_new, check_version, for_the_platform, touch
+from services.directory.view import note_change
 from shared.contracts.directory import (
     AssignRoles,
     ClientRoles,

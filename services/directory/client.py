@@ -2,9 +2,9 @@
 
 from sqlalchemy import select
 
-from services.directory.audit import note_change
 from services.directory.models import Client
-from services.directory.records import check_new, check_version, for_the_platform, touch
+from services.directory.store import check_new, check_version, for_the_platform, touch
+from services.directory.view import note_change
 from services.directory.visibility import of_client
 from shared.contracts.directory import (
     PLATFORM,

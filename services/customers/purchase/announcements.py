@@ -2,10 +2,10 @@
 
 from datetime import UTC, datetime
 
-from services.customers.domain import kept_facts
+from services.customers.customer.rules import kept_facts
 from services.customers.models import Facts
-from services.customers.purchases import note_news
-from services.customers.statements import ANNOUNCE, given
+from services.customers.purchase.record import note_news
+from services.customers.purchase.store import ANNOUNCE, given
 from shared.contracts.notifications import EmailBounced, EmailEvent, EmailFailed, EmailSent
 from shared.messaging.unit_of_work import UnitOfWork
 

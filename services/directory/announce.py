@@ -11,10 +11,10 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import selectinload
 
-from services.directory.clients import announce_client
+from services.directory.client import announce_client
 from services.directory.models import Announcement, Client, Department, Office, User
-from services.directory.people import announce_user
-from services.directory.places import announce_place
+from services.directory.place import announce_place
+from services.directory.user import announce_user
 from shared.contracts import SERVICES
 from shared.messaging.unit_of_work import UnitOfWork
 

@@ -6,13 +6,13 @@ from uuid import UUID
 
 from sqlalchemy import Executable, RowMapping
 
-from services.customers.anonymizing import tell_anonymized
-from services.customers.customers import changed, claim, line_of, search_keys, tell_update
-from services.customers.domain import digest, identity_of
+from services.customers.customer.anonymize import tell_anonymized
+from services.customers.customer.rules import digest, identity_of
+from services.customers.customer.store import changed, claim, line_of, search_keys, tell_update
+from services.customers.identity.store import Buyer, add_customer, known_by, lock_identities, matching
 from services.customers.models import REFERENCE, Customer, MovementKind, MovementState
-from services.customers.newcomers import Buyer, add_customer, known_by, lock_identities, matching
+from services.customers.purchase.store import ADD_PURCHASE, LOOK_UP, NOTE_BEGUN, NOTE_ENDED, NOTE_STATUS, given
 from services.customers.search_terms import keys_of_purchase
-from services.customers.statements import ADD_PURCHASE, LOOK_UP, NOTE_BEGUN, NOTE_ENDED, NOTE_STATUS, given
 from shared.contracts.purchases import (
     Contact,
     ContactRole,

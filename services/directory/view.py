@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from services.directory.domain import difference
 from services.directory.models import AuditEntry
+from services.directory.rules import difference
 from services.directory.visibility import of_client
 from shared.contracts.directory import AuditPage, AuditRow, ListAudit, RecordKind
 from shared.messaging.pagination import cursor_after, cursor_id

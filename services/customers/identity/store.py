@@ -6,11 +6,11 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping
 
-from services.customers.customers import line_of, search_keys
-from services.customers.domain import identity_of, kind_of
+from services.customers.customer.rules import identity_of, kind_of
+from services.customers.customer.store import line_of, search_keys
 from services.customers.models import EMAIL_AND_NAME, REFERENCE
+from services.customers.purchase.store import ADD_CUSTOMER, LOCK, SAME_CUSTOMER, given
 from services.customers.search_terms import keys_of
-from services.customers.statements import ADD_CUSTOMER, LOCK, SAME_CUSTOMER, given
 from shared.contracts.customers import CustomerCreated
 from shared.contracts.purchases import ContactRole
 from shared.ids import new_id

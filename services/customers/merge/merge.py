@@ -12,7 +12,8 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import selectinload
 
-from services.customers.customers import (
+from services.customers.customer.rules import Action, allowed, merge_obstacle
+from services.customers.customer.store import (
     changed,
     check_version,
     contact_of,
@@ -27,9 +28,8 @@ from services.customers.customers import (
     refuse,
     standing,
 )
-from services.customers.domain import Action, allowed, merge_obstacle
+from services.customers.customer.view import contact_views
 from services.customers.models import Announcement, Customer, CustomerPurchase, SearchKey
-from services.customers.profile import contact_views
 from shared.contracts.customers import (
     CustomerChanged,
     CustomerMerged,
