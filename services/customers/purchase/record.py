@@ -1,20 +1,25 @@
-"""What the purchases service tells: every purchase belongs to a customer, and the profile knows how it stands."""
+"""What other services tell of a purchase: whose it is, how it stands, what was paid and mailed."""
 
-from dataclasses import replace
-from typing import Any
+from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import Executable, RowMapping
-
-from services.customers.customer.anonymize import tell_anonymized
-from services.customers.customer.rules import digest, identity_of
-from services.customers.customer.store import changed, claim, line_of, search_keys, tell_update
-from services.customers.identity.store import Buyer, add_customer, known_by, lock_identities, matching
-from services.customers.models import REFERENCE, Customer, MovementKind, MovementState
-from services.customers.purchase.store import ADD_PURCHASE, LOOK_UP, NOTE_BEGUN, NOTE_ENDED, NOTE_STATUS, given
-from services.customers.search_terms import keys_of_purchase
+from services.customers.customer.anonymize import anonymized_events, without_reason
+from services.customers.customer.create import add_customer
+from services.customers.customer.store import PurchaseNumbers, close_change, read_customer
+from services.customers.identity.rules import identity_of
+from services.customers.identity.store import KnownCustomer, claim_identity, lock_identities
+from services.customers.models import REFERENCE, Facts, MovementKind, MovementState
+from services.customers.purchase.store import (
+    add_announcement,
+    begin_movement,
+    end_movement,
+    find_owner,
+    insert_purchase,
+    set_status,
+)
+from shared.contracts.customers import CustomerUpdated
+from shared.contracts.notifications import EmailBounced, EmailEvent, EmailFailed, EmailSent
 from shared.contracts.purchases import (
-    Contact,
     ContactRole,
     PaymentRecorded,
     PurchaseRecorded,
@@ -23,143 +28,115 @@ from shared.contracts.purchases import (
     RefundFailed,
     RefundRequested,
 )
-from shared.contracts.refusals import MissingPrerequisite
 from shared.messaging.unit_of_work import UnitOfWork
 
 
-async def attach_purchase(work: UnitOfWork, event: PurchaseRecorded) -> None:
+async def record_purchase(work: UnitOfWork, event: PurchaseRecorded) -> None:
     """The purchase belongs to a customer of the client: to a known one, else to a new one.
 
     The contacts of a known customer stay as they are. Rule: docs/domain.md, "Customers".
     """
-    billing = fields_of(event.billing_contact)
-    identity = identity_of(billing)
+    by_role = {
+        ContactRole.BILLING: event.billing_contact.model_dump(mode="json", exclude_none=True),
+        ContactRole.DELIVERY: event.delivery_contact.model_dump(mode="json", exclude_none=True),
+        ContactRole.LICENSEE: event.licensee_contact.model_dump(mode="json", exclude_none=True),
+    }
+    identity = identity_of(by_role[ContactRole.BILLING])
     await lock_identities(work, event.customer_reference, identity)
-    found = await _look_up(work, event, identity)
-    if found["attached"]:
+    owner = await find_owner(work, event, identity)
+    if owner.has_purchase:
         return
-    buyer = matching(found, event.customer_reference)
-    if buyer is None and found["forgotten_id"] is not None:
-        await _attach_to_forgotten(work, event, found["forgotten_id"])
+    customer = owner.customer
+    if customer is None and owner.forgotten_id is not None:
+        await _record_of_forgotten(work, event, owner.forgotten_id)
         return
-    if buyer is None:
-        buyer = await add_customer(
-            work,
-            customer_reference=event.customer_reference,
-            currency=event.gross.currency,
-            by_role={
-                ContactRole.BILLING: billing,
-                ContactRole.DELIVERY: fields_of(event.delivery_contact),
-                ContactRole.LICENSEE: fields_of(event.licensee_contact),
-            },
+    if customer is None:
+        customer = await add_customer(
+            work, customer_reference=event.customer_reference, currency=event.gross.currency, by_role=by_role
         )
-    elif event.customer_reference and buyer.customer_reference is None:
-        await _assign_reference(work, buyer.id, event.customer_reference)
-    await _add_purchase(work, event, buyer, card_last4=event.card_last4)
+    elif event.customer_reference and customer.customer_reference is None:
+        await _assign_reference(work, customer, event.customer_reference)
+    await insert_purchase(work, event, customer, card_last4=event.card_last4)
 
 
-async def _look_up(work: UnitOfWork, event: PurchaseRecorded, identity: str | None) -> RowMapping:
-    """Whether the purchase is attached, else to whom it would be: a known customer, or a forgotten one that ordered
-    it before it was anonymized."""
-    terms = (event.customer_reference, identity)
-    asked = (
-        known_by(work, event.customer_reference, identity)
-        | given("the", {"digests": [digest(work.context.client_id, term) for term in terms if term]})
-        | given("purchase", {"id": event.purchase_id, "ordered_at": event.ordered_at})
-    )
-    found = (await work.session.execute(LOOK_UP, asked)).mappings().one()
-    if found["anonymized_at"] is not None:
-        # It was anonymized while its lock was waited for: what was read before the wait has no tombstone yet.
-        found = (await work.session.execute(LOOK_UP, asked)).mappings().one()
-    return found
-
-
-def fields_of(contact: Contact) -> dict[str, Any]:
-    """A contact as it is stored: what is empty is left out."""
-    return contact.model_dump(mode="json", exclude_none=True)
-
-
-async def _assign_reference(work: UnitOfWork, customer_id: UUID, reference: str) -> None:
-    customer = await work.session.get_one(Customer, customer_id, populate_existing=True)
-    if await claim(work, customer, REFERENCE, reference) != customer.id:
+async def _assign_reference(work: UnitOfWork, known: KnownCustomer, reference: str) -> None:
+    customer = await read_customer(work, known.id)
+    if await claim_identity(work, customer, REFERENCE, reference) != customer.id:
         return
     customer.customer_reference = reference
-    await changed(work, customer, "customer.reference_assigned", {})
-    await tell_update(work, customer, "reference_assigned", ())
-
-
-async def _add_purchase(work: UnitOfWork, event: PurchaseRecorded, buyer: Buyer, card_last4: str | None) -> None:
-    copied = {
-        "id": event.purchase_id,
-        "reference_number": event.reference_number,
-        "client_order_id": event.client_order_id,
-        "status": event.status,
-        "status_version": event.version,
-        "ordered_at": event.ordered_at,
-        "currency": event.gross.currency,
-        "gross": event.gross.amount,
-        "card_last4": card_last4,
-    }
-    await work.session.execute(
-        ADD_PURCHASE,
-        given("the", {"client_id": work.context.client_id, "customer_id": buyer.id, "root_id": buyer.root_id})
-        | given("purchase", copied)
-        | search_keys(keys_of_purchase(event.reference_number, card_last4))
-        | given("change", line_of(work, "purchase.attached", {"reference_number": event.reference_number})),
+    await close_change(
+        work,
+        customer,
+        "customer.reference_assigned",
+        {},
+        events=lambda customer: [
+            CustomerUpdated(customer_id=customer.id, version=customer.version, change="reference_assigned", roles=())
+        ],
     )
 
 
-async def _attach_to_forgotten(work: UnitOfWork, event: PurchaseRecorded, customer_id: UUID) -> None:
+async def _record_of_forgotten(work: UnitOfWork, event: PurchaseRecorded, customer_id: UUID) -> None:
     """The reason that came with the purchase may tell of the person: it goes no further."""
-    work = replace(work, context=replace(work.context, reason=None))
-    customer = await work.session.get_one(Customer, customer_id, populate_existing=True)
-    buyer = Buyer(customer.id, customer.root_id, customer.customer_reference)
-    await _add_purchase(work, event, buyer, card_last4=None)
-    await tell_anonymized(work, customer, [(event.reference_number, event.client_order_id)])
+    work = without_reason(work)
+    customer = await read_customer(work, customer_id)
+    known = KnownCustomer(customer.id, customer.root_id, customer.customer_reference)
+    await insert_purchase(work, event, known, card_last4=None)
+    for told in anonymized_events(customer, [PurchaseNumbers(event.reference_number, event.client_order_id)]):
+        await work.publish(told, order_key=customer.id)
 
 
-async def note_status(work: UnitOfWork, event: PurchaseStatusChanged) -> None:
+async def record_status(work: UnitOfWork, event: PurchaseStatusChanged) -> None:
     """The copy of the purchase stands where the purchase stands. Older news change nothing."""
-    news = {"status": event.status, "status_version": event.version, "gross": event.gross.amount}
-    await note_news(work, event.reference_number, NOTE_STATUS, given("news", news))
+    await set_status(
+        work, event.reference_number, status=event.status, status_version=event.version, gross=event.gross.amount
+    )
 
 
-async def note_payment(work: UnitOfWork, event: PaymentRecorded) -> None:
+async def record_payment(work: UnitOfWork, event: PaymentRecorded) -> None:
     """Money has arrived for a purchase of the customer."""
-    await _move(work, event, event.payment_id, MovementKind.PAYMENT, MovementState.DONE)
+    await end_movement(
+        work,
+        event.reference_number,
+        movement_id=event.payment_id,
+        kind=MovementKind.PAYMENT,
+        state=MovementState.DONE,
+        amount=event.amount.amount,
+    )
 
 
-async def note_refund_requested(work: UnitOfWork, event: RefundRequested) -> None:
+async def record_refund_requested(work: UnitOfWork, event: RefundRequested) -> None:
     """A refund is on its way, unless its end is known already."""
-    await _move(work, event, event.refund_id, MovementKind.REFUND, MovementState.OPEN)
+    await begin_movement(
+        work,
+        event.reference_number,
+        movement_id=event.refund_id,
+        kind=MovementKind.REFUND,
+        amount=event.amount.amount,
+    )
 
 
-async def note_refund_ended(work: UnitOfWork, event: RefundCompleted | RefundFailed) -> None:
+async def record_refund_ended(work: UnitOfWork, event: RefundCompleted | RefundFailed) -> None:
     """Money has gone back, or will not."""
-    state = MovementState.DONE if isinstance(event, RefundCompleted) else MovementState.FAILED
-    await _move(work, event, event.refund_id, MovementKind.REFUND, state)
+    await end_movement(
+        work,
+        event.reference_number,
+        movement_id=event.refund_id,
+        kind=MovementKind.REFUND,
+        state=MovementState.DONE if isinstance(event, RefundCompleted) else MovementState.FAILED,
+        amount=event.amount.amount,
+    )
 
 
-async def _move(
-    work: UnitOfWork,
-    event: PaymentRecorded | RefundRequested | RefundCompleted | RefundFailed,
-    movement_id: UUID,
-    kind: MovementKind,
-    state: MovementState,
-) -> None:
-    """One row for each movement; the news of its end win, in whatever order they come."""
-    movement = {"id": movement_id, "kind": kind, "state": state, "amount": event.amount.amount}
-    statement = NOTE_BEGUN if state is MovementState.OPEN else NOTE_ENDED
-    await note_news(work, event.reference_number, statement, given("movement", movement))
+async def record_mail(work: UnitOfWork, event: EmailEvent) -> None:
+    """A mail about a purchase was queued, held, sent, bounced or given up: a line in the profile of who bought it.
 
-
-async def note_news(work: UnitOfWork, reference_number: str, statement: Executable, news: dict[str, Any]) -> None:
-    """Write news of a purchase of this client.
-
-    Raises MissingPrerequisite `purchase_not_found` while the news of the purchase itself are still on their way.
+    The line is named like the event, by noun and verb.
     """
-    whose = given("the", {"client_id": work.context.client_id, "reference_number": reference_number})
-    if (await work.session.execute(statement, whose | news)).first() is None:
-        raise MissingPrerequisite(
-            "purchase_not_found", "There is no such purchase, or not yet.", reference_number=reference_number
-        )
+    facts: Facts = {"email_id": str(event.email_id), "email_type": event.email_type.value, "title": event.subject}
+    at = datetime.now(UTC)
+    if isinstance(event, EmailSent):
+        facts, at = facts | {"attempt": event.attempt}, event.sent_at
+    elif isinstance(event, EmailBounced | EmailFailed):
+        facts |= {"reason": event.reason}
+    subject = ".".join(type(event).key.split(".")[1:3])
+    await add_announcement(work, event.reference_number, at=at, subject=subject, facts=facts)

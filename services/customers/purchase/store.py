@@ -1,233 +1,252 @@
-"""What news of a purchase ask and write, in SQL. Built once; what can go together is one statement.
+"""The copies of purchases and of what belongs to them. Every message about a purchase is one statement, built once.
 
 Statements that may find nothing are queries that write as they read: where the purchase is not known yet nothing has
-been written, and the news can be refused within a transaction that other messages share.
+been written, and the message can be refused within a transaction that others share. Parameters are named unlike the
+columns of the tables that are written: SQLAlchemy would take them for the values of those columns.
 """
 
-from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
     CTE,
-    BindParameter,
-    Column,
     ColumnElement,
     Executable,
     LargeBinary,
-    ScalarSelect,
     Select,
-    TableValuedAlias,
-    Text,
     any_,
     bindparam,
     case,
-    column,
     exists,
-    func,
     literal,
     select,
-    text,
     true,
     update,
 )
 from sqlalchemy.dialects.postgresql import Insert, insert
-from sqlalchemy.types import TypeEngine
 
+from services.customers.customer.rules import kept_facts
+from services.customers.customer.store import (
+    CLIENT,
+    CUSTOMER,
+    entry_values,
+    insert_entry,
+    insert_search_keys,
+    new_value,
+    search_key_values,
+)
+from services.customers.identity.rules import digest
+from services.customers.identity.store import KnownCustomer, known_customer, select_known
 from services.customers.models import (
-    EMAIL_AND_NAME,
-    REFERENCE,
     Announcement,
-    Change,
-    ContactRow,
     Customer,
     CustomerPurchase,
-    Identity,
+    Facts,
     Movement,
-    SearchKey,
+    MovementKind,
+    MovementState,
     Tombstone,
 )
+from services.customers.search_terms import keys_of_purchase
+from shared.contracts.purchases import PurchaseRecorded, PurchaseStatus
+from shared.contracts.refusals import MissingPrerequisite
+from shared.messaging.unit_of_work import UnitOfWork
 
 _CUSTOMER: Final = Customer.__table__
-_CONTACT: Final = ContactRow.__table__
-_IDENTITY: Final = Identity.__table__
 _PURCHASE: Final = CustomerPurchase.__table__
 _MOVEMENT: Final = Movement.__table__
 _ANNOUNCEMENT: Final = Announcement.__table__
-_CHANGE: Final = Change.__table__
-_SEARCH_KEY: Final = SearchKey.__table__
 _TOMBSTONE: Final = Tombstone.__table__
-
-CHANGE_VALUES: Final = ("id", "at", "actor", "subject", "facts", "correlation_id")
-_PURCHASE_VALUES: Final = (
+_COPIED: Final = (
     "id", "reference_number", "client_order_id", "status", "status_version", "ordered_at", "currency", "gross",
     "card_last4",
 )  # fmt: skip
-_CONTACT_VALUES: Final = ("id", "is_billing", "is_delivery", "is_licensee", "fields")
 
 
-def given(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters of a statement. No column is named like one: SQLAlchemy would take it for the value of the column."""
-    return {f"{prefix}__{name}": value for name, value in values.items()}
+@dataclass(frozen=True)
+class Owner:
+    """Whose a purchase is, or would be."""
+
+    has_purchase: bool
+    """It is recorded already."""
+    customer: KnownCustomer | None
+    forgotten_id: UUID | None
+    """Of who ordered it before being anonymized."""
 
 
-def _value(prefix: str, of: Column[Any]) -> BindParameter[Any]:
-    return bindparam(f"{prefix}__{of.name}", type_=of.type)
+async def find_owner(work: UnitOfWork, event: PurchaseRecorded, identity: str | None) -> Owner:
+    """Whose the purchase is. A customer that is found is not anonymized until the transaction ends."""
+    terms = (event.customer_reference, identity)
+    asked = {
+        "client": work.context.client_id,
+        "reference": event.customer_reference,
+        "identity": identity,
+        "digests": [digest(work.context.client_id, term) for term in terms if term],
+        "purchase": event.purchase_id,
+        "ordered_at": event.ordered_at,
+    }
+    found = (await work.session.execute(_FIND_OWNER, asked)).mappings().one()
+    if found["anonymized_at"] is not None:
+        # It was anonymized while its lock was waited for: what was read before the wait has no tombstone yet.
+        found = (await work.session.execute(_FIND_OWNER, asked)).mappings().one()
+    return Owner(found["has_purchase"], known_customer(found, event.customer_reference), found["forgotten_id"])
 
 
-def _array(prefix: str, name: str, kind: TypeEngine[Any]) -> BindParameter[Any]:
-    return bindparam(f"{prefix}__{name}", type_=ARRAY(kind))
-
-
-def _rows(prefix: str, of: Mapping[str, TypeEngine[Any]]) -> TableValuedAlias:
-    """Any number of rows, given as an array for each column."""
-    arrays = (_array(prefix, name, kind) for name, kind in of.items())
-    return (
-        func.unnest(*arrays)
-        .table_valued(*(column(name, kind) for name, kind in of.items()))
-        .render_derived(name=f"given_{prefix}")
+async def insert_purchase(
+    work: UnitOfWork, event: PurchaseRecorded, customer: KnownCustomer, *, card_last4: str | None
+) -> None:
+    """A purchase of a customer, who is found by it and has it in the history."""
+    copied = {
+        "new_id": event.purchase_id,
+        "new_reference_number": event.reference_number,
+        "new_client_order_id": event.client_order_id,
+        "new_status": event.status,
+        "new_status_version": event.version,
+        "new_ordered_at": event.ordered_at,
+        "new_currency": event.gross.currency,
+        "new_gross": event.gross.amount,
+        "new_card_last4": card_last4,
+    }
+    await work.session.execute(
+        _INSERT_PURCHASE,
+        {"client": work.context.client_id, "customer": customer.id, "root": customer.root_id}
+        | copied
+        | search_key_values(keys_of_purchase(event.reference_number, card_last4))
+        | entry_values(work, "purchase.attached", {"reference_number": event.reference_number}),
     )
 
 
-_CLIENT_ID: Final = _value("the", _CUSTOMER.c.client_id)
-_CUSTOMER_ID: Final = bindparam("the__customer_id", type_=_CUSTOMER.c.id.type)
-_ROOT_ID: Final = _value("the", _CUSTOMER.c.root_id)
-_ACTOR: Final = _value("the", _CONTACT.c.created_by)
+async def set_status(
+    work: UnitOfWork, reference_number: str, *, status: PurchaseStatus, status_version: int, gross: int
+) -> None:
+    """The purchase has this status and this gross amount, in minor units, unless a newer version is known.
+
+    Raises MissingPrerequisite `purchase_not_found`.
+    """
+    values = {"new_status": status, "new_status_version": status_version, "new_gross": gross}
+    await _write_about(work, reference_number, _SET_STATUS, values)
 
 
-def _same_customer() -> Select[Any]:
-    """The record known by the client's own reference, else by e-mail and name; nobody removes its data meanwhile."""
+async def begin_movement(
+    work: UnitOfWork, reference_number: str, *, movement_id: UUID, kind: MovementKind, amount: int
+) -> None:
+    """A payment or refund, in minor units, is on its way, unless its end is known already.
 
-    def known(kind: str) -> ScalarSelect[Any]:
-        term = bindparam(f"the__{kind}", type_=Text())
-        return (
-            select(_IDENTITY.c.customer_id)
-            .where(_IDENTITY.c.client_id == _CLIENT_ID, _IDENTITY.c.kind == kind, _IDENTITY.c.term == term)
-            .scalar_subquery()
+    Raises MissingPrerequisite `purchase_not_found`.
+    """
+    values = {"new_id": movement_id, "new_kind": kind, "new_state": MovementState.OPEN, "new_amount": amount}
+    await _write_about(work, reference_number, _BEGIN_MOVEMENT, values)
+
+
+async def end_movement(
+    work: UnitOfWork,
+    reference_number: str,
+    *,
+    movement_id: UUID,
+    kind: MovementKind,
+    state: MovementState,
+    amount: int,
+) -> None:
+    """A payment or refund, in minor units, has ended; its beginning may be known or not.
+
+    Raises MissingPrerequisite `purchase_not_found`.
+    """
+    values = {"new_id": movement_id, "new_kind": kind, "new_state": state, "new_amount": amount}
+    await _write_about(work, reference_number, _END_MOVEMENT, values)
+
+
+async def add_announcement(
+    work: UnitOfWork, reference_number: str, *, at: datetime, subject: str, facts: Facts
+) -> None:
+    """A line in the profile of whoever made the purchase; of an anonymized customer only what is not personal is kept.
+
+    A message adds it once. Raises MissingPrerequisite `purchase_not_found`.
+    """
+    values = {
+        "new_id": work.context.message_id,
+        "new_at": at,
+        "new_subject": subject,
+        "new_facts": facts,
+        "kept_facts": kept_facts(facts),
+    }
+    await _write_about(work, reference_number, _ADD_ANNOUNCEMENT, values)
+
+
+async def _write_about(work: UnitOfWork, reference_number: str, statement: Executable, values: dict[str, Any]) -> None:
+    purchase = {"client": work.context.client_id, "number": reference_number}
+    if (await work.session.execute(statement, purchase | values)).first() is None:
+        raise MissingPrerequisite(
+            "purchase_not_found", "There is no such purchase, or not yet.", reference_number=reference_number
         )
 
-    columns = (_CUSTOMER.c[name] for name in ("id", "root_id", "customer_reference", "anonymized_at"))
-    owner = func.coalesce(known(REFERENCE), known(EMAIL_AND_NAME))
-    return select(*columns).where(_CUSTOMER.c.id == owner).with_for_update(read=True, of=_CUSTOMER)
 
-
-def _look_up() -> Executable:
+def _find_owner() -> Executable:
     """One row: whether the purchase is there, whose it would be, and which forgotten customer ordered it."""
-    purchase = exists().where(_PURCHASE.c.id == _value("purchase", _PURCHASE.c.id))
+    purchase = exists().where(_PURCHASE.c.id == bindparam("purchase", type_=_PURCHASE.c.id.type))
     forgotten = (
         select(_TOMBSTONE.c.customer_id)
         .where(
-            _TOMBSTONE.c.digest == any_(_array("the", "digests", LargeBinary())),
-            _TOMBSTONE.c.at > _value("purchase", _PURCHASE.c.ordered_at),
+            _TOMBSTONE.c.digest == any_(bindparam("digests", type_=ARRAY(LargeBinary()))),
+            _TOMBSTONE.c.at > bindparam("ordered_at", type_=_PURCHASE.c.ordered_at.type),
         )
         .limit(1)
         .scalar_subquery()
     )
-    same = _same_customer().cte("same")
+    known = select_known().cte("same")
     always = select(literal(1).label("one")).subquery("always")
-    return select(purchase.label("attached"), forgotten.label("forgotten_id"), *same.c).select_from(
-        always.outerjoin(same, true())
+    return select(purchase.label("has_purchase"), forgotten.label("forgotten_id"), *known.c).select_from(
+        always.outerjoin(known, true())
     )
 
 
-def _search_keys() -> Insert:
-    keys = _rows("keys", {"kind": _SEARCH_KEY.c.kind.type, "term": Text()})
-    return (
-        insert(_SEARCH_KEY)
-        .from_select(
-            ["customer_id", "kind", "term", "client_id", "root_id"],
-            select(_CUSTOMER_ID, keys.c.kind, keys.c.term, _CLIENT_ID, _ROOT_ID),
-        )
-        .on_conflict_do_nothing()
-    )
-
-
-def _change() -> Insert:
-    line: dict[str, ColumnElement[Any]] = {name: _value("change", _CHANGE.c[name]) for name in CHANGE_VALUES}
-    return insert(_CHANGE).values(line | {"customer_id": _CUSTOMER_ID})
-
-
-def _add_customer() -> Executable:
-    """A customer with its contacts, its search terms and the first line of its history.
-
-    It is known by what is given, unless that is another's.
-    """
-    contacts = _rows("contacts", {name: _CONTACT.c[name].type for name in _CONTACT_VALUES})
-    contact = insert(_CONTACT).from_select(
-        [*_CONTACT_VALUES, "customer_id", "created_by"], select(*contacts.c, _CUSTOMER_ID, _ACTOR)
-    )
-    terms = _rows("known_by", {"kind": _IDENTITY.c.kind.type, "term": Text()})
-    identity = (
-        insert(_IDENTITY)
-        .from_select(
-            ["client_id", "kind", "term", "customer_id"], select(_CLIENT_ID, terms.c.kind, terms.c.term, _CUSTOMER_ID)
-        )
-        .on_conflict_do_nothing()
-    )
-    customer = insert(_CUSTOMER).values(
-        id=_CUSTOMER_ID,
-        root_id=_ROOT_ID,
-        client_id=_CLIENT_ID,
-        version=1,
-        created_by=_ACTOR,
-        changed_by=_ACTOR,
-        **{name: _value("customer", _CUSTOMER.c[name]) for name in ("kind", "customer_reference", "currency")},
-    )
-    return customer.add_cte(
-        contact.cte("contacts"), identity.cte("known_by"), _search_keys().cte("keys"), _change().cte("history")
-    )
-
-
-def _add_purchase() -> Executable:
-    """A purchase of a customer, who is found by it and has it in the history."""
-    fields: dict[str, ColumnElement[Any]] = {name: _value("purchase", _PURCHASE.c[name]) for name in _PURCHASE_VALUES}
-    purchase = insert(_PURCHASE).values(fields | {"client_id": _CLIENT_ID, "customer_id": _CUSTOMER_ID})
-    return purchase.add_cte(_search_keys().cte("keys"), _change().cte("history"))
+def _insert_purchase() -> Executable:
+    values: dict[str, ColumnElement[Any]] = {name: new_value(_PURCHASE.c[name]) for name in _COPIED}
+    purchase = insert(_PURCHASE).values(values | {"client_id": CLIENT, "customer_id": CUSTOMER})
+    return purchase.add_cte(insert_search_keys().cte("keys"), insert_entry().cte("history"))
 
 
 def _purchase() -> Select[Any]:
-    """The copy of the purchase that the news are of."""
-    return select(_PURCHASE.c.id).where(
-        _PURCHASE.c.client_id == _CLIENT_ID,
-        _PURCHASE.c.reference_number == _value("the", _PURCHASE.c.reference_number),
-    )
+    """The copy of the purchase that the message is about."""
+    number = bindparam("number", type_=_PURCHASE.c.reference_number.type)
+    return select(_PURCHASE.c.id).where(_PURCHASE.c.client_id == CLIENT, _PURCHASE.c.reference_number == number)
 
 
-def _note_status() -> Executable:
+def _set_status() -> Executable:
     purchase = _purchase().cte("known")
-    noted = (
+    newer = _PURCHASE.c.status_version < new_value(_PURCHASE.c.status_version)
+    written = (
         update(_PURCHASE)
-        .where(
-            _PURCHASE.c.id == purchase.c.id,
-            _PURCHASE.c.status_version < _value("news", _PURCHASE.c.status_version),
-        )
-        .values({name: _value("news", _PURCHASE.c[name]) for name in ("status", "status_version", "gross")})
+        .where(_PURCHASE.c.id == purchase.c.id, newer)
+        .values({name: new_value(_PURCHASE.c[name]) for name in ("status", "status_version", "gross")})
     )
-    return select(purchase.c.id).add_cte(noted.cte("noted"))
+    return select(purchase.c.id).add_cte(written.cte("written"))
 
 
-def _movement(known: CTE) -> Insert:
-    fields = [_value("movement", _MOVEMENT.c[name]) for name in ("id", "kind", "state", "amount")]
-    return insert(_MOVEMENT).from_select(["id", "kind", "state", "amount", "purchase_id"], select(*fields, known.c.id))
+def _insert_movement(purchase: CTE) -> Insert:
+    values = [new_value(_MOVEMENT.c[name]) for name in ("id", "kind", "state", "amount")]
+    return insert(_MOVEMENT).from_select(
+        ["id", "kind", "state", "amount", "purchase_id"], select(*values, purchase.c.id)
+    )
 
 
-def _note_begun() -> Executable:
-    """A movement that is on its way, unless its end is known already."""
+def _begin_movement() -> Executable:
     purchase = _purchase().cte("known")
-    begun = _movement(purchase).on_conflict_do_nothing()
-    return select(purchase.c.id).add_cte(begun.cte("begun"))
+    begun = _insert_movement(purchase).on_conflict_do_nothing()
+    return select(purchase.c.id).add_cte(begun.cte("written"))
 
 
-def _note_ended() -> Executable:
-    """The end of a movement, whose beginning may be known or not."""
+def _end_movement() -> Executable:
     purchase = _purchase().cte("known")
-    ended = _movement(purchase)
+    ended = _insert_movement(purchase)
     ended = ended.on_conflict_do_update(index_elements=["id"], set_={"state": ended.excluded.state})
-    return select(purchase.c.id).add_cte(ended.cte("ended"))
+    return select(purchase.c.id).add_cte(ended.cte("written"))
 
 
-def _announce() -> Executable:
-    """A line in the profile. Nobody removes the customer's data meanwhile; are they removed, only `kept` is stored."""
+def _add_announcement() -> Executable:
+    """Nobody removes the customer's data meanwhile."""
     purchase = (
         _purchase()
         .add_columns(_CUSTOMER.c.anonymized_at.is_not(None).label("is_anonymized"))
@@ -235,27 +254,20 @@ def _announce() -> Executable:
         .with_for_update(read=True, of=_CUSTOMER)
         .cte("known")
     )
-    kept = bindparam("news__kept", type_=_ANNOUNCEMENT.c.facts.type)
-    facts = case((purchase.c.is_anonymized, kept), else_=_value("news", _ANNOUNCEMENT.c.facts))
-    line = [_value("news", _ANNOUNCEMENT.c[name]) for name in ("id", "at", "subject")]
-    said = (
+    kept = bindparam("kept_facts", type_=_ANNOUNCEMENT.c.facts.type)
+    facts = case((purchase.c.is_anonymized, kept), else_=new_value(_ANNOUNCEMENT.c.facts))
+    values = [new_value(_ANNOUNCEMENT.c[name]) for name in ("id", "at", "subject")]
+    added = (
         insert(_ANNOUNCEMENT)
-        .from_select(["id", "at", "subject", "facts", "purchase_id"], select(*line, facts, purchase.c.id))
+        .from_select(["id", "at", "subject", "facts", "purchase_id"], select(*values, facts, purchase.c.id))
         .on_conflict_do_nothing()
     )
-    return select(purchase.c.id).add_cte(said.cte("said"))
+    return select(purchase.c.id).add_cte(added.cte("written"))
 
 
-LOCK: Final = text(
-    "SELECT pg_advisory_xact_lock(hashtextextended(key, 0)) FROM unnest(CAST(:keys AS text[])) AS given (key)"
-).bindparams(bindparam("keys", type_=ARRAY(Text())))
-"""Waits for each key, in the order given."""
-SAME_CUSTOMER: Final = _same_customer()
-LOOK_UP: Final = _look_up()
-ADD_CUSTOMER: Final = _add_customer()
-ADD_PURCHASE: Final = _add_purchase()
-ADD_SEARCH_KEYS: Final = _search_keys()
-NOTE_STATUS: Final = _note_status()
-NOTE_BEGUN: Final = _note_begun()
-NOTE_ENDED: Final = _note_ended()
-ANNOUNCE: Final = _announce()
+_FIND_OWNER: Final = _find_owner()
+_INSERT_PURCHASE: Final = _insert_purchase()
+_SET_STATUS: Final = _set_status()
+_BEGIN_MOVEMENT: Final = _begin_movement()
+_END_MOVEMENT: Final = _end_movement()
+_ADD_ANNOUNCEMENT: Final = _add_announcement()
