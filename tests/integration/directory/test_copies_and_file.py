@@ -7,9 +7,8 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import delete, func, select, update
 
-from services.directory import commands
 from services.directory.announce import announce_if_due
-from services.directory.file import DirectoryFile
+from services.directory.file import DirectoryFile, dump, load
 from services.directory.models import Announcement, AuditEntry, Client, DirectoryTables, User
 from shared.contracts.directory import ClientRoles, UserChanged
 from shared.contracts.permissions import Role
@@ -116,12 +115,12 @@ async def test_the_file_is_loaded_once_written_out_and_changes_nothing_again(
     directory: Directory, directory_url: str, tmp_path: Path
 ) -> None:
     shipped = CHECKOUT / "deploy" / "directory.yaml"
-    assert await commands.load(directory_url, shipped) > 0
-    assert await commands.load(directory_url, shipped) == 0
-    assert await commands.load(directory_url, shipped, first=True) == 0
+    assert await load(directory_url, shipped) > 0
+    assert await load(directory_url, shipped) == 0
+    assert await load(directory_url, shipped, first=True) == 0
     exported = tmp_path / "export.yaml"
-    exported.write_text(await commands.dump(directory_url), "utf-8")
-    assert await commands.load(directory_url, exported) == 0
+    exported.write_text(await dump(directory_url), "utf-8")
+    assert await load(directory_url, exported) == 0
     file, wanted = (DirectoryFile.parse(path.read_text("utf-8")) for path in (exported, shipped))
     assert {name: file.users[name] for name in wanted.users} == wanted.users
     assert file.clients["demo-shop"] == wanted.clients["demo-shop"]
@@ -139,9 +138,9 @@ async def test_roles_that_a_file_does_not_name_are_taken_away(
     file = tmp_path / "people.yaml"
     user = f"  {name}: {{client: {client}, display_name: Somebody, email: {name}@example.com"
     file.write_text(f"users:\n{user}}}\n")
-    assert await commands.load(directory_url, file) == 0
+    assert await load(directory_url, file) == 0
     file.write_text(f"users:\n{user}, roles: {{{client}: [sales]}}}}\n")
-    assert await commands.load(directory_url, file) == 1
+    assert await load(directory_url, file) == 1
     told = (await directory.sent(f"user/{name}"))[-1]
     assert isinstance(told, UserChanged)
     assert told.roles == (ClientRoles(client_id=client, roles=("sales",)),)
@@ -155,7 +154,7 @@ async def test_a_file_is_taken_whole_or_not_at_all(directory: Directory, directo
         f"users: {{u-{client}: {{client: {client}, display_name: A, email: a@example.com, office: nowhere}}}}\n"
     )
     with pytest.raises(Refused) as refused:
-        await commands.load(directory_url, file)
+        await load(directory_url, file)
     assert refused.value.code == "office_not_found"
     async with directory.sessions() as session:
         assert await session.get(Client, client) is None
