@@ -37,7 +37,7 @@ from shared.contracts.refusals import Refused, actions
 from shared.contracts.values import AllowedAction, Money
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.records import visible_to
-from shared.staff.permitted import as_permitted
+from shared.staff.permitted_actions import as_permitted
 
 NEWEST: Final = 100
 _Checks = Mapping[str, Callable[[CustomerState], None]]

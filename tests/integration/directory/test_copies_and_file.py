@@ -16,8 +16,8 @@ from shared.contracts.refusals import Refused
 from shared.ids import new_id
 from shared.messaging.message_context import MessageContext
 from shared.messaging.names import QueueKind
-from shared.staff import checking, copies
-from shared.staff.checking import StaffCheck
+from shared.staff import copies, permission_check
+from shared.staff.permission_check import StaffCheck
 from tests.integration.directory.arranging import Directory
 from tools.dev.instance import CHECKOUT
 
@@ -79,7 +79,7 @@ async def test_an_answer_is_remembered_for_seconds_and_forgotten_on_a_change(dir
     assert await code(check, asking(f"user:{name}")) is None
     async with directory.work() as work:
         await copies.save_user(work, COPY, heard(name, 2))
-    clock.now += checking.KEPT_SECONDS - 0.1
+    clock.now += permission_check.KEPT_SECONDS - 0.1
     assert await code(check, asking(f"user:{name}")) is None
     clock.now += 0.1
     assert await code(check, asking(f"user:{name}")) == "forbidden_client"
@@ -104,7 +104,7 @@ async def test_people_are_checked_where_their_wish_comes_in(
 
 
 async def test_memory_has_a_bound(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checking, "_REMEMBERED", 3)
+    monkeypatch.setattr(permission_check, "_REMEMBERED", 3)
     check = StaffCheck(directory.sessions, COPY)
     for number in range(10):
         await code(check, asking(f"user:nobody-{number}"))
