@@ -1,23 +1,23 @@
-"""The directory as a YAML file: read in through the same use cases as every command, and written out.
+"""The directory as a YAML file: its form, reading it in through the same use cases as every command, and writing it.
 
 A file says how things are to be. What it does not name stays as it is; nothing is ever deleted by it.
 """
 
+import asyncio
 import json
 from collections.abc import Hashable
-from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import yaml
 from pydantic import Field, ValidationError
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import selectinload
 
-from services.directory.clients import configure_client
-from services.directory.models import Client, Department, Office, User
-from services.directory.people import assign_roles, save_user
-from services.directory.places import save_department, save_office
+from services.directory.client import configure_client
+from services.directory.models import User
+from services.directory.place import save_department, save_office
+from services.directory.store import for_client, lock_user, own_work
+from services.directory.user import assign_roles, save_user
+from services.directory.view import Everything, read_everything
 from shared.contracts.directory import (
     AssignRoles,
     ClientSettings,
@@ -34,7 +34,7 @@ from shared.contracts.message import Data
 from shared.contracts.values import ClientId, EmailAddress, Line
 from shared.messaging.unit_of_work import UnitOfWork
 
-REASON = "import of a file"
+REASON: Final = "import of a file"
 
 
 class FileInvalid(Exception):
@@ -99,6 +99,24 @@ class _NoDuplicates(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+async def load(url: str, file: Path, *, first: bool = False) -> int:
+    """Make the directory in this database as a file says; `first`: only if it knows nobody yet.
+
+    Returns how many records changed. Raises FileInvalid, Refused, OSError; then nothing is changed.
+    """
+    wanted = DirectoryFile.parse(await asyncio.to_thread(file.read_text, encoding="utf-8"))
+    async with own_work(url) as work:
+        if first and not (await read_everything(work)).is_empty:
+            return 0
+        return await import_directory(work, wanted)
+
+
+async def dump(url: str) -> str:
+    """The directory in this database as a file."""
+    async with own_work(url) as work:
+        return export_directory(await read_everything(work)).text()
+
+
 async def import_directory(work: UnitOfWork, file: DirectoryFile) -> int:
     """Make things as the file says, in one transaction. Returns how many records were changed; none the second time.
 
@@ -107,17 +125,15 @@ async def import_directory(work: UnitOfWork, file: DirectoryFile) -> int:
     changed = 0
     for client_id, settings in file.clients.items():
         command = ConfigureClient(settings=settings, reason=REASON)
-        changed += (await configure_client(_for(work, client_id), command)).changed
-    await work.session.flush()
+        changed += (await configure_client(for_client(work, client_id), command)).changed
     for client_id, offices in file.offices.items():
         for office_id, office in offices.items():
             save = SaveOffice(office=office_id, reason=REASON, **office.model_dump())
-            changed += (await save_office(_for(work, client_id), save)).changed
+            changed += (await save_office(for_client(work, client_id), save)).changed
     for client_id, departments in file.departments.items():
         for department_id, department in departments.items():
             wanted = SaveDepartment(department=department_id, reason=REASON, **department.model_dump())
-            changed += (await save_department(_for(work, client_id), wanted)).changed
-    await work.session.flush()
+            changed += (await save_department(for_client(work, client_id), wanted)).changed
     for name, user in file.users.items():
         changed += await _import_user(work, name, user)
     return changed
@@ -125,36 +141,32 @@ async def import_directory(work: UnitOfWork, file: DirectoryFile) -> int:
 
 async def _import_user(work: UnitOfWork, name: str, user: UserInFile) -> int:
     known = user.model_dump(exclude={"client", "roles"})
-    saved = await save_user(_for(work, user.client), SaveUser(name=name, reason=REASON, **known))
-    await work.session.flush()
+    saved = await save_user(for_client(work, user.client), SaveUser(name=name, reason=REASON, **known))
     changed = saved.changed
-    if user.roles is not None:
-        found = (await work.session.scalars(select(User).where(User.name == name).options(_GRANTS))).one()
-        for client_id in sorted({grant.client_id for grant in found.grants} | set(user.roles)):
-            assign = AssignRoles(user=name, roles=user.roles.get(client_id, ()), reason=REASON)
-            changed |= (await assign_roles(_for(work, client_id), assign)).changed
+    found = await lock_user(work, name) if user.roles is not None else None
+    if user.roles is None or found is None:
+        return int(changed)
+    for client_id in sorted({grant.client_id for grant in found.grants} | set(user.roles)):
+        assign = AssignRoles(user=name, roles=user.roles.get(client_id, ()), reason=REASON)
+        changed |= (await assign_roles(for_client(work, client_id), assign)).changed
     return int(changed)
 
 
-async def export_directory(session: AsyncSession) -> DirectoryFile:
+def export_directory(everything: Everything) -> DirectoryFile:
     """Everything as it is; importing it again changes nothing."""
-    clients = (await session.scalars(select(Client).order_by(Client.client_id))).all()
-    offices = (await session.scalars(select(Office).order_by(Office.client_id, Office.id))).all()
-    departments = (await session.scalars(select(Department).order_by(Department.client_id, Department.id))).all()
-    users = (await session.scalars(select(User).order_by(User.name).options(_GRANTS))).all()
     file: dict[str, Any] = {
-        "clients": {client.client_id: client.settings for client in clients},
+        "clients": {client.client_id: client.settings for client in everything.clients},
         "offices": {},
         "departments": {},
-        "users": {user.name: _user(user) for user in users},
+        "users": {user.name: _user(user) for user in everything.users},
     }
-    for office in offices:
+    for office in everything.offices:
         file["offices"].setdefault(office.client_id, {})[office.id] = {
             "name": office.name,
             "time_zone": office.time_zone,
             "active": office.active,
         }
-    for department in departments:
+    for department in everything.departments:
         file["departments"].setdefault(department.client_id, {})[department.id] = {
             "name": department.name,
             "active": department.active,
@@ -162,13 +174,7 @@ async def export_directory(session: AsyncSession) -> DirectoryFile:
     return DirectoryFile.model_validate_json(json.dumps(file), extra="ignore")
 
 
-_GRANTS = selectinload(User.grants)
-
-
 def _user(user: User) -> dict[str, Any]:
-    roles: dict[str, list[str]] = {}
-    for grant in user.grants:
-        roles.setdefault(grant.client_id, []).append(grant.role)
     return {
         "client": user.client_id,
         "display_name": user.display_name,
@@ -176,9 +182,5 @@ def _user(user: User) -> dict[str, Any]:
         "office": user.office,
         "department": user.department,
         "active": user.active,
-        "roles": roles,
+        "roles": {given.client_id: given.roles for given in user.client_roles()},
     }
-
-
-def _for(work: UnitOfWork, client_id: str) -> UnitOfWork:
-    return replace(work, context=replace(work.context, client_id=client_id))

@@ -9,7 +9,7 @@ from shared.contracts.refusals import Refused
 from shared.contracts.values import AllowedAction
 from shared.messaging.names import QueueKind
 from shared.messaging.unit_of_work import UnitOfWork
-from shared.staff.checking import PERSON, StaffMember, check_member
+from shared.staff.permission_check import PERSON, StaffMember, check_member
 
 
 async def as_permitted(

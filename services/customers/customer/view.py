@@ -1,14 +1,16 @@
 """Everything about one customer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Select, case, func, select
 from sqlalchemy.orm import selectinload
 
-from services.customers.customers import family, not_found, of_client, roles_of, standing
-from services.customers.domain import Action, actions
+from services.customers.contact.rules import check_add_contact, check_merge_contacts
+from services.customers.customer.rules import CustomerState, check_changeable, check_no_open_refund
+from services.customers.customer.store import customer_not_found, family_members, read_state
+from services.customers.merge.rules import check_unmerge
 from services.customers.models import (
     Announcement,
     Change,
@@ -31,13 +33,22 @@ from shared.contracts.customers import (
     CustomerView,
     GetCustomer,
 )
-from shared.contracts.refusals import Refused
+from shared.contracts.refusals import Refused, actions
 from shared.contracts.values import AllowedAction, Money
 from shared.messaging.unit_of_work import UnitOfWork
-from shared.staff.permitted import as_permitted
+from shared.records import visible_to
+from shared.staff.permitted_actions import as_permitted
 
 NEWEST: Final = 100
-_OF_A_CUSTOMER: Final = tuple(action for action in Action if action is not Action.UNMERGE)
+_Checks = Mapping[str, Callable[[CustomerState], None]]
+CUSTOMER_CHECKS: Final[_Checks] = {
+    "contact.update": check_changeable,
+    "contact.add": check_add_contact,
+    "contacts.merge": check_merge_contacts,
+    "customer.merge": check_no_open_refund,
+    "customer.anonymize": check_no_open_refund,
+}
+ALIAS_CHECKS: Final[_Checks] = {"customer.unmerge": check_unmerge}
 
 
 async def get_customer(work: UnitOfWork, query: GetCustomer) -> CustomerView:
@@ -47,7 +58,7 @@ async def get_customer(work: UnitOfWork, query: GetCustomer) -> CustomerView:
     for another client's, and `ambiguous_customer_reference` when all clients are looked at and several have used it.
     """
     customer = await _find(work, query)
-    members: list[UUID] = list(await work.session.scalars(family(customer.id)))
+    members = await family_members(work, customer.id)
     return CustomerView(
         customer_id=customer.id,
         version=customer.version,
@@ -66,12 +77,16 @@ async def get_customer(work: UnitOfWork, query: GetCustomer) -> CustomerView:
         announcements=await _announcements(work, members),
         history=await _history(work, customer.id),
         aliases=await _aliases(work, [member for member in members if member != customer.id]),
-        actions=await _permitted(work, customer, _OF_A_CUSTOMER),
+        actions=await _actions(work, customer, CUSTOMER_CHECKS),
     )
 
 
 async def _find(work: UnitOfWork, query: GetCustomer) -> Customer:
-    statement = select(Customer).where(*of_client(work.context.client_id)).options(selectinload(Customer.contacts))
+    statement = (
+        select(Customer)
+        .where(*visible_to(work.context.client_id, Customer.client_id))
+        .options(selectinload(Customer.contacts))
+    )
     if query.customer_id is not None:
         statement = statement.where(Customer.id == query.customer_id)
     elif query.customer_reference is not None:
@@ -85,7 +100,7 @@ async def _find(work: UnitOfWork, query: GetCustomer) -> Customer:
         statement = statement.where(Customer.id.in_(owner))
     found = (await work.session.scalars(statement.limit(2))).all()
     if not found:
-        raise not_found(
+        raise customer_not_found(
             customer_id=str(query.customer_id) if query.customer_id else None,
             reference_number=query.reference_number,
         )
@@ -96,14 +111,14 @@ async def _find(work: UnitOfWork, query: GetCustomer) -> Customer:
 
 def contact_views(customer: Customer) -> tuple[ContactView, ...]:
     """The contacts that have a role, in the order of the roles."""
-    with_roles = [(roles_of(row), row) for row in customer.contacts if roles_of(row)]
-    return tuple(_contact_view(roles, row) for roles, row in sorted(with_roles, key=lambda pair: pair[0]))
+    with_roles = [contact for contact in customer.contacts if contact.roles]
+    return tuple(_contact_view(contact) for contact in sorted(with_roles, key=lambda contact: contact.roles))
 
 
-def _contact_view(roles: tuple[Any, ...], row: ContactRow) -> ContactView:
+def _contact_view(row: ContactRow) -> ContactView:
     """A stored contact. It was valid when it came; a stricter rule of today must not make it unreadable."""
     contact = ContactDetails.model_construct(**row.fields)
-    return ContactView.model_construct(contact_id=row.id, roles=roles, contact=contact)
+    return ContactView.model_construct(contact_id=row.id, roles=row.roles, contact=contact)
 
 
 def _money_of(kind: MovementKind, state: MovementState) -> Any:
@@ -220,9 +235,9 @@ async def _aliases(work: UnitOfWork, members: Sequence[UUID]) -> tuple[AliasView
     return tuple([await _alias_view(work, row) for row in rows])
 
 
-async def _permitted(work: UnitOfWork, customer: Customer, names: tuple[Action, ...]) -> tuple[AllowedAction, ...]:
-    wanted = actions(await standing(work, customer), names)
-    return await as_permitted(work, CustomersTables.staff, customer.client_id, wanted)
+async def _actions(work: UnitOfWork, customer: Customer, checks: _Checks) -> tuple[AllowedAction, ...]:
+    allowed = actions(await read_state(work, customer), checks)
+    return await as_permitted(work, CustomersTables.staff, customer.client_id, allowed)
 
 
 async def _alias_view(work: UnitOfWork, row: Customer) -> AliasView:
@@ -235,5 +250,5 @@ async def _alias_view(work: UnitOfWork, row: Customer) -> AliasView:
         merged_at=row.merged_at,
         merged_by=row.merged_by,
         contacts=contact_views(row),
-        actions=await _permitted(work, row, (Action.UNMERGE,)),
+        actions=await _actions(work, row, ALIAS_CHECKS),
     )
