@@ -13,10 +13,10 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from services.notifications import emails
-from services.notifications.jobs import DispatchJob, dispatch_job
+from services.notifications.dispatch.job import DispatchJob, dispatch_job
+from services.notifications.email.compose import compose_receipt
+from services.notifications.email.sender import Sender
 from services.notifications.models import Email, EmailAttemptRow, NotificationsTables
-from services.notifications.senders import Sender
 from services.notifications.settings import Settings
 from shared.contracts.notifications import EmailState
 from shared.database import create_engine, create_sessions
@@ -96,7 +96,7 @@ class Notifications:
         """A queued receipt for a customer."""
         payment = payment_recorded(billing_contact=contact(email=f"{local_part}@example.com"), **changes)
         async with self.work(by or context()) as work:
-            email_id = await emails.compose_receipt(work, payment, SENDER)
+            email_id = await compose_receipt(work, payment, SENDER)
         assert email_id is not None
         return email_id
 
@@ -145,8 +145,8 @@ def settings(database_url: str, smtp_port: int, **changes: Any) -> Settings:
         "amqp_url": SecretStr("amqp://nobody@127.0.0.1:1/"),
         "smtp_url": SecretStr(f"smtp://127.0.0.1:{smtp_port}"),
         "sender_address": SENDER.address,
-        "smtp_timeout_seconds": 1.0,
-        "dispatch_lease_seconds": 11.0,
+        "smtp_timeout_seconds": 30.0,
+        "dispatch_lease_seconds": 330.0,
         "dispatch_concurrency": 4,
     }
     return Settings(**(values | changes))

@@ -12,9 +12,11 @@ import structlog.testing
 from pydantic import SecretStr
 from sqlalchemy import func
 
-from services.notifications import dispatch
-from services.notifications.domain import Answer, Outcome
-from services.notifications.jobs import dispatch_job
+from services.notifications.dispatch.job import dispatch_job
+from services.notifications.dispatch.rules import Answer, Outcome
+from services.notifications.dispatch.settle import settle
+from services.notifications.dispatch.store import Taken
+from services.notifications.dispatch.take import take_due
 from services.notifications.models import TO_DISPATCH
 from shared.contracts.notifications import EmailState
 from shared.errors import Unavailable
@@ -116,9 +118,9 @@ async def test_a_mail_nobody_takes_for_four_days_is_given_up_with_an_error(servi
     assert await service.dispatch() == 0
 
 
-async def take(service: Notifications, lease: timedelta) -> dispatch.Taken:
+async def take(service: Notifications, lease: timedelta) -> Taken:
     async with service.work(context()) as work:
-        [taken] = await dispatch.take_due(work, 10, lease)
+        [taken] = await take_due(work, 10, lease)
     return taken
 
 
@@ -153,12 +155,12 @@ async def test_a_sender_paused_past_its_lease_changes_nothing(service: Notificat
     stale = await take(service, timedelta(0))
     current = await take(service, timedelta(minutes=5))
     async with service.work(context()) as work:
-        await dispatch.settle(work, [Settled(stale, Answer(Outcome.PERMANENT, 550, "gone"))])
+        await settle(work, [Settled(stale, Answer(Outcome.PERMANENT, 550, "gone"))])
     email = await service.email(email_id)
     assert (email.state, email.lease_token) == ("sending", current.token)
     assert await keys(service) == []
     async with service.work(context()) as work:
-        await dispatch.settle(work, [Settled(current, Answer(Outcome.ACCEPTED, 250, "ok"))])
+        await settle(work, [Settled(current, Answer(Outcome.ACCEPTED, 250, "ok"))])
     assert await keys(service) == ["notifications.email.sent.v1"]
 
 
@@ -329,10 +331,10 @@ async def test_different_answers_are_written_down_together(service: Notification
     ]
     made = [await service.receipt() for _ in answers]
     async with service.work(context()) as work:
-        taken = {one.email_id: one for one in await dispatch.take_due(work, 10, timedelta(minutes=5))}
+        taken = {one.email_id: one for one in await take_due(work, 10, timedelta(minutes=5))}
     assert [one.email_id for one in taken.values()] == made, "oldest first"
     async with service.work(context()) as work:
-        await dispatch.settle(work, [Settled(taken[key], answer) for key, answer in zip(made, answers, strict=True)])
+        await settle(work, [Settled(taken[key], answer) for key, answer in zip(made, answers, strict=True)])
     emails = [await service.email(email_id) for email_id in made]
     assert [email.state for email in emails] == ["sent", "bounced", "queued", "queued", "sent"]
     assert [email.version for email in emails] == [3] * 5
@@ -348,11 +350,11 @@ async def test_the_answers_and_the_next_mails_share_few_statements(service: Noti
     for _ in range(12):
         await service.receipt()
     async with service.work(context()) as work:
-        first = await dispatch.take_due(work, 6, timedelta(minutes=5))
+        first = await take_due(work, 6, timedelta(minutes=5))
     with noted_statements(service.sessions) as statements:
         async with service.work(context()) as work:
-            await dispatch.settle(work, [Settled(one, Answer(Outcome.ACCEPTED, 250, "ok")) for one in first])
-            assert len(await dispatch.take_due(work, 6, timedelta(minutes=5))) == 6
+            await settle(work, [Settled(one, Answer(Outcome.ACCEPTED, 250, "ok")) for one in first])
+            assert len(await take_due(work, 6, timedelta(minutes=5))) == 6
     assert len(statements) <= 3, statements
 
 
