@@ -5,11 +5,12 @@ from uuid import UUID
 
 from services.customers.customer.anonymize import anonymized_events, without_reason
 from services.customers.customer.create import add_customer
-from services.customers.customer.store import PurchaseNumbers, close_change, read_customer
+from services.customers.customer.store import close_change, read_customer
 from services.customers.identity.rules import identity_of
 from services.customers.identity.store import KnownCustomer, claim_identity, lock_identities
 from services.customers.models import REFERENCE, Facts, MovementKind, MovementState
 from services.customers.purchase.store import (
+    PurchaseNumbers,
     add_announcement,
     begin_movement,
     end_movement,
