@@ -82,8 +82,8 @@ async def _record_of_forgotten(work: UnitOfWork, event: PurchaseRecorded, custom
     customer = await read_customer(work, customer_id)
     known = KnownCustomer(customer.id, customer.root_id, customer.customer_reference)
     await insert_purchase(work, event, known, card_last4=None)
-    for told in anonymized_events(customer, [PurchaseNumbers(event.reference_number, event.client_order_id)]):
-        await work.publish(told, order_key=customer.id)
+    for anonymized in anonymized_events(customer, [PurchaseNumbers(event.reference_number, event.client_order_id)]):
+        await work.publish(anonymized, order_key=customer.id)
 
 
 async def record_status(work: UnitOfWork, event: PurchaseStatusChanged) -> None:

@@ -198,8 +198,9 @@ async def anonymize_purchases(work: UnitOfWork, members: Sequence[UUID]) -> None
         update(CustomerPurchase).where(CustomerPurchase.customer_id.in_(members)).values(card_last4=None)
     )
     of_members = select(CustomerPurchase.id).where(CustomerPurchase.customer_id.in_(members))
-    for told in await work.session.scalars(select(Announcement).where(Announcement.purchase_id.in_(of_members))):
-        told.facts = kept_facts(told.facts)
+    rows = await work.session.scalars(select(Announcement).where(Announcement.purchase_id.in_(of_members)))
+    for announcement in rows:
+        announcement.facts = kept_facts(announcement.facts)
 
 
 async def _write_about(work: UnitOfWork, reference_number: str, statement: Executable, values: dict[str, Any]) -> None:
