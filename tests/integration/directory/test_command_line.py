@@ -51,9 +51,9 @@ async def test_what_is_wrong_is_said(directory: Directory, directory_url: str, t
     file.write_text("clients: {shop: {}}\n")
     assert await run(directory_url, "import", str(file)) == (1, "", "directory: clients.shop.name: Field required\n")
     client = await directory.client()
-    file.write_text(f"users: {{u-{client}: {{client: {client}, display_name: A, email: a@b.example, office: no}}}}\n")
+    file.write_text(f"users: {{u-{client}: {{client: {client}, display_name: A, email: a@b.example, office: x}}}}\n")
     assert await run(directory_url, "import", str(file)) == (
         1,
         "",
-        "directory: nothing was imported: The client has no such place, or it is closed. (office_not_found) place=no\n",
+        "directory: nothing was imported: The client has no such place, or it is closed. (office_not_found) place=x\n",
     )
