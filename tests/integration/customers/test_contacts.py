@@ -150,10 +150,15 @@ async def test_who_changed_it_meanwhile_is_told(service: CustomersService) -> No
     await service.handle(client, change, actor="user:grace")
     with pytest.raises(Refused, match="version_conflict") as refusal:
         await service.handle(client, change)
-    assert refusal.value.facts["changed_by"] == "user:grace"
-    assert refusal.value.facts["version"] == 2
-    history = (await service.get(client, customer_id)).history
-    assert [(line.subject, line.actor) for line in history] == [
+    view = await service.get(client, customer_id)
+    assert refusal.value.facts == {
+        "customer_id": str(customer_id),
+        "expected_version": 1,
+        "version": 2,
+        "changed_by": "user:grace",
+        "changed_at": view.changed_at.isoformat(),
+    }
+    assert [(line.subject, line.actor) for line in view.history] == [
         ("contact.updated", "user:grace"),
         ("customer.created", "user:ada"),
     ]
