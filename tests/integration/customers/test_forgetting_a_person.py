@@ -187,7 +187,7 @@ async def test_what_waited_on_the_ladder_brings_nobody_back(moved_time: System) 
 
 async def _the_reason_is_everywhere(system: System) -> None:
     """In the history of the purchase up to the mail about the refund, with the customer and with the mails."""
-    reason = because(Peer(""))["reason"]
+    reason = because(Peer("", actor="service:checkout"))["reason"]
     async with system.database("purchases") as purchases:
         subjects = await purchases.fetch("SELECT subject FROM history_entry WHERE facts->>'reason_given' = $1", reason)
     assert {row["subject"] for row in subjects} >= {

@@ -16,11 +16,17 @@ from typing import Any
 from uuid import uuid4
 
 import aio_pika
+import aiormq
 import pytest
+from pydantic import SecretStr
 
+from services.purchases.app import service
+from services.purchases.settings import Settings
 from shared.contracts.notifications import EmailSent
 from shared.contracts.purchases import GetPurchase
 from shared.messaging import names
+from shared.messaging.host.service_host import ServiceHost
+from shared.messaging.inbound import consumers as consumers_module
 from shared.messaging.outbound import publisher as publisher_module
 from shared.messaging.outbound.publisher import Publisher, PublishUnknown
 from shared.observability.metrics import Metrics
@@ -195,6 +201,36 @@ async def test_a_queue_that_vanishes_under_its_consumer_is_noticed(fresh_system:
     await fresh_system.start_one("purchases")
     async with fresh_system.peer("checkout") as checkout:
         assert (await checkout.ask(purchase())).code is None
+
+
+async def test_a_consumer_that_is_gone_is_missed_while_another_instance_reads_the_queue(
+    fresh_system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection stands and the queue has a consumer: neither tells that ours is gone."""
+    await fresh_system.start_one("purchases")
+    monkeypatch.setattr(consumers_module, "WATCH_SECONDS", 0.1)
+    monkeypatch.setattr(consumers_module, "WITHOUT_CONSUMERS_SECONDS", 1)
+    settings = Settings(
+        database_url=SecretStr(fresh_system.database_url("purchases")),
+        amqp_url=SecretStr(fresh_system.amqp_url("purchases")),
+    )
+    consumers = ServiceHost(service, settings).consumers
+    running = asyncio.create_task(consumers.run())
+    try:
+        await wait_until(lambda: consumers.is_consuming, what="ours consumes too")
+        queue = consumers.consumptions[0].consumed
+        assert queue is not None
+        channel = await queue.channel.get_underlay_channel()
+        assert isinstance(channel, aiormq.Channel)
+        (tag,) = channel.consumers
+        await channel.basic_cancel(tag)
+        await wait_until(lambda: not consumers.is_consuming, what="it is missed")
+        assert (await queue.declare()).consumer_count == 1, "the other instance reads on"
+        with pytest.raises(consumers_module.ConsumersLost):
+            await asyncio.wait_for(running, 10)
+    finally:
+        running.cancel()
+        await consumers.stop(1)
 
 
 async def test_a_queue_that_exists_otherwise_is_not_passed_over(servers: TestServers) -> None:
