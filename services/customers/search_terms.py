@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, Self
 
-from services.customers.domain import ContactFields, fold, fold_email, likeness_of
+from services.customers.contact.rules import ContactFields
+from services.customers.identity.rules import fold, fold_email, likeness_of
 
 _REFERENCE_NUMBER: Final = re.compile(r"[1-9][0-9]{8}")
 _CARD_LAST4: Final = re.compile(r"[0-9]{4}")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.customers.domain import LONGEST_TERM, fold, fold_email
+from services.customers.identity.rules import LONGEST_TERM, fold, fold_email
 from services.customers.search_terms import (
     Key,
     KeyKind,
