@@ -232,7 +232,7 @@ async def test_one_refund_that_cannot_be_booked_does_not_stop_the_others(service
             async with service.sessions() as session, session.begin():
                 await session.execute(update(Purchase).where(Purchase.id == owner.id).values(refunded=0))
 
-    with pytest.raises(ExceptionGroup, match="not booked"):
+    with pytest.raises(ExceptionGroup, match="not settled"):
         await hand_out_refunds(service, ScriptedProvider(before=spoil))
     assert (await stored(service, healthy))[0].state is RefundState.COMPLETED
     row, owner = await stored(service, poisoned)
