@@ -1,9 +1,9 @@
 """The purchases service, put together."""
 
 from services.purchases.handlers import handlers
-from services.purchases.jobs import JOBS
-from services.purchases.locking import lock_purchases
 from services.purchases.models import PurchasesTables, client_copy
+from services.purchases.purchase.store import lock_purchases
+from services.purchases.refund.job import payout_job
 from services.purchases.settings import Settings
 from shared.contracts.errorlog import PurchasesErrorRaised
 from shared.contracts.purchases import (
@@ -36,7 +36,7 @@ service = Service(
         HistoryEntryAdded,
         PurchasesErrorRaised,
     ),
-    jobs=JOBS,
+    jobs=(payout_job(),),
     lock_records=lock_purchases,
     queries_planned_once=True,
 )

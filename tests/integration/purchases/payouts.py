@@ -6,10 +6,10 @@ from uuid import UUID
 
 from sqlalchemy import func, select, update
 
-from services.purchases.jobs import payout_job
 from services.purchases.models import Purchase, Refund
-from services.purchases.payout import PaidOut, PayoutOutcome, PayoutRefused, PayoutRequest, RefundProvider
-from services.purchases.refunds import request_refund
+from services.purchases.refund.job import payout_job
+from services.purchases.refund.provider import PaidOut, PayoutOutcome, PayoutRefused, PayoutRequest, RefundProvider
+from services.purchases.refund.request import request_refund
 from shared.contracts.purchases import PurchaseChanged, RefundKind
 from shared.messaging.message_context import MessageContext
 from tests.integration.purchases.arranging import PurchasesService, context, recorded, refund, some

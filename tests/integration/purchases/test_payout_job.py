@@ -6,11 +6,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
+from services.purchases.manual_payout.provider import ManualProvider
 from services.purchases.models import HistoryEntry, Item, ManualPayout, Purchase, Refund
-from services.purchases.payout import PaidOut, PayoutRequest
-from services.purchases.providers import ManualProvider
-from services.purchases.refunds import request_refund
-from services.purchases.settling import ASK_AGAIN
+from services.purchases.refund.outcome import ASK_AGAIN
+from services.purchases.refund.provider import PaidOut, PayoutRequest
+from services.purchases.refund.request import request_refund
 from shared.contracts.errorlog import PurchasesErrorRaised
 from shared.contracts.purchases import (
     HistoryEntryAdded,

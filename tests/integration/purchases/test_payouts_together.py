@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from services.purchases.jobs import PayoutJob, payout_job
+from services.purchases.manual_payout.provider import ManualProvider
 from services.purchases.models import HistoryEntry, Item, Purchase
-from services.purchases.payout import OutcomeUnknown, PaidOut, PayoutRefused, PayoutRequest
-from services.purchases.providers import ManualProvider
-from services.purchases.refunds import JOB
+from services.purchases.refund.job import JOB, Payout, PayoutJob, payout_job, settle
+from services.purchases.refund.provider import OutcomeUnknown, PaidOut, PayoutRefused, PayoutRequest
+from services.purchases.refund.store import TakenRefund, take_due
 from services.purchases.settings import Settings
-from services.purchases.settling import Payout, TakenRefund, settle, take_due
 from shared.contracts.purchases import PurchaseChanged, PurchaseStatus, PurchaseStatusChanged, RefundState
 from shared.ids import new_id
 from shared.messaging.host.job_loop import JobLoop
@@ -74,7 +73,10 @@ async def test_any_number_of_refunds_is_booked_and_the_next_taken_in_the_same_st
             taken = await take_due(work, count, LEASE)
         with noted_statements(service.sessions) as noted:
             async with service.work(context()) as work:
-                outcomes = [*map(paid, taken[:-1]), Settled(taken[-1], OutcomeUnknown("ConnectionResetError"))]
+                outcomes: list[Payout] = [
+                    *map(paid, taken[:-1]),
+                    Settled(taken[-1], OutcomeUnknown("ConnectionResetError")),
+                ]
                 assert await settle(work, outcomes) == count
                 assert len(await take_due(work, 50, LEASE)) == 2
         asked.append([text.split()[0] for text in noted])
