@@ -5,10 +5,14 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.servers import TestServers, running_servers
 from tests.support.system import LIVE, System, new_system
 
+# A property holds or it does not; how long a busy machine takes to draw an example says nothing of it.
+settings.register_profile("aftersale", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("aftersale")
 _WITHOUT_SERVERS = frozenset({"unit", "contract", "architecture"})
 
 
