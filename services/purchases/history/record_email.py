@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from services.purchases.history.rules import anonymized_facts
-from services.purchases.history.store import Entry, add_entry, hold_subject
+from services.purchases.history.store import Entry, add_entry, hold_purchase
 from services.purchases.models import Facts
 from services.purchases.purchase.store import not_found
 from shared.contracts.notifications import EmailBounced, EmailEvent, EmailFailed, EmailSent
@@ -28,10 +28,9 @@ async def record_failed(work: UnitOfWork, event: EmailFailed) -> None:
 async def _record(
     work: UnitOfWork, event: EmailEvent, subject: str, facts: Facts, *, at: datetime | None = None
 ) -> None:
-    purchase = await hold_subject(work, event.reference_number)
+    purchase = await hold_purchase(work, event.reference_number)
     if purchase is None:
         raise not_found(event.reference_number, None)
     about: Facts = {"email_id": str(event.email_id), "email_type": event.email_type, "email_subject": event.subject}
-    gone = purchase.is_anonymized
-    entry = Entry(subject, anonymized_facts(about | facts) if gone else about | facts)
-    await add_entry(work, purchase.purchase_id, event.reference_number, entry, at=at, is_anonymized=gone)
+    entry = Entry(subject, anonymized_facts(about | facts) if purchase.anonymized_at else about | facts)
+    await add_entry(work, purchase, entry, at=at)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 from sqlalchemy import bindparam, select
@@ -29,44 +29,48 @@ class Entry:
     facts: Facts
 
 
+class HasHistory(Protocol):
+    """A purchase as far as its history must know it."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def reference_number(self) -> str: ...
+    @property
+    def anonymized_at(self) -> datetime | None: ...
+
+
 @dataclass(frozen=True)
-class Subject:
-    """The purchase that an entry is about."""
+class HeldPurchase:
+    """A purchase that is locked until an entry about it is committed."""
 
-    purchase_id: UUID
-    is_anonymized: bool
+    id: UUID
+    reference_number: str
+    anonymized_at: datetime | None
 
 
-async def hold_subject(work: UnitOfWork, reference_number: str) -> Subject | None:
-    """The purchase of this number, held until the entry is committed, so that nobody anonymizes it in between."""
+async def hold_purchase(work: UnitOfWork, reference_number: str) -> HasHistory | None:
+    """The purchase of this number, held so that nobody anonymizes it before the entry is there."""
     client_id = work.context.client_id
-    held = work.locked(Purchase, (client_id, reference_number, None))
-    if held is not None:
-        return Subject(held.id, held.anonymized_at is not None)
+    locked = work.locked(Purchase, (client_id, reference_number, None))
+    if locked is not None:
+        return locked
     address = {"client_id": client_id, "reference_number": reference_number}
     found = (await work.session.execute(_PURCHASE, address)).one_or_none()
-    return Subject(found.id, found.anonymized_at is not None) if found is not None else None
+    return HeldPurchase(found.id, reference_number, found.anonymized_at) if found is not None else None
 
 
-async def add_entry(
-    work: UnitOfWork,
-    purchase_id: UUID,
-    reference_number: str,
-    entry: Entry,
-    *,
-    at: datetime | None = None,
-    is_anonymized: bool = False,
-) -> None:
+async def add_entry(work: UnitOfWork, purchase: HasHistory, entry: Entry, *, at: datetime | None = None) -> None:
     """Write an automatic entry, which nothing in the same transaction reads, and tell of it.
 
     The purchase's version stays: nothing that decides has changed. The reason that somebody gave is kept as the fact
     `reason_given`, unless nothing personal may be stored any more.
     """
     at = at or datetime.now(UTC)
-    facts = entry.facts | {"reason_given": None if is_anonymized else work.context.reason}
+    facts = entry.facts | {"reason_given": None if purchase.anonymized_at else work.context.reason}
     row: dict[str, Any] = {
         "id": new_id(),
-        "purchase_id": purchase_id,
+        "purchase_id": purchase.id,
         "at": at,
         "actor": work.context.actor,
         "is_manual": False,
@@ -77,14 +81,14 @@ async def add_entry(
     await work.publish(
         HistoryEntryAdded(
             entry_id=row["id"],
-            purchase_id=purchase_id,
-            reference_number=reference_number,
+            purchase_id=purchase.id,
+            reference_number=purchase.reference_number,
             at=at,
             is_manual=False,
             subject=entry.subject,
         ),
-        order_key=purchase_id,
-        subject=reference_number,
+        order_key=purchase.id,
+        subject=purchase.reference_number,
     )
     work.insert_later(HistoryEntry.__table__, row)
 

@@ -29,6 +29,10 @@ class NewPurchase:
     paid: int
     billing_contact: dict[str, Any]
 
+    @property
+    def anonymized_at(self) -> None:
+        return None
+
 
 AnyPurchase: TypeAlias = Purchase | NewPurchase
 

@@ -25,13 +25,11 @@ async def record_purchase(work: UnitOfWork, command: RecordPurchase) -> Purchase
     await insert_items(work, purchase.id, priced)
     contacts = [c for c in (command.billing_contact, command.delivery_contact, command.licensee_contact) if c]
     await insert_search_keys(work, purchase, keys_of(contacts, command.client_order_id, command.card_last4))
-    entry = Entry("purchase.recorded", {"status": status, "gross": total.gross})
-    await add_entry(work, purchase.id, purchase.reference_number, entry)
+    await add_entry(work, purchase, Entry("purchase.recorded", {"status": status, "gross": total.gross}))
     await publish(work, purchase, _purchase_recorded(purchase, command))
     if command.payment:
         payment_id = await insert_payment(work, purchase.id, command.payment)
-        entry = payment_entry(command.payment, status)
-        await add_entry(work, purchase.id, purchase.reference_number, entry)
+        await add_entry(work, purchase, payment_entry(command.payment, status))
         lines = receipt_lines(purchase, ((item.product_name, item.quantity, price.gross) for item, price in priced))
         await publish(work, purchase, payment_recorded(purchase, payment_id, command.payment, lines))
     return reply(purchase)

@@ -175,8 +175,7 @@ async def close_change(
     if status is not old_status:
         await publish(work, purchase, _status_changed(purchase, old_status))
     if history is not None:
-        gone = purchase.anonymized_at is not None
-        await add_entry(work, purchase.id, purchase.reference_number, history, is_anonymized=gone)
+        await add_entry(work, purchase, history)
     await publish(work, purchase, *events)
 
 

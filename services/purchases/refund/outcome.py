@@ -83,8 +83,7 @@ async def _ask_again_later(work: UnitOfWork, held: HeldRefund, unknown: OutcomeU
     refund.due_at = held.now + ASK_AGAIN[min(refund.attempts, len(ASK_AGAIN)) - 1]
     if first:
         entry = Entry("refund.unknown", {"refund_id": str(refund.id), "detail": unknown.detail})
-        gone = purchase.anonymized_at is not None
-        await add_entry(work, purchase.id, purchase.reference_number, entry, is_anonymized=gone)
+        await add_entry(work, purchase, entry)
     if held.now - refund.requested_at > TOO_LONG:
         title = "A refund has had no outcome for too long"
         await publish(work, purchase, _error(purchase, refund, "refund_unknown", title))

@@ -222,10 +222,10 @@ def _hold() -> Executable:
 
     Locked in the order of the purchases' ids, each purchase before its refunds, like everywhere.
     """
-    given = {"id": "ids", "token": "tokens"}
+    names = {"id": "ids", "token": "tokens"}
     mine = (
-        func.unnest(*(bindparam(name, type_=ARRAY(Uuid())) for name in given.values()))
-        .table_valued(*(column(name, Uuid()) for name in given))
+        func.unnest(*(bindparam(name, type_=ARRAY(Uuid())) for name in names.values()))
+        .table_valued(*(column(name, Uuid()) for name in names))
         .render_derived(name="mine")
     )
     printed = (

@@ -223,8 +223,7 @@ def _news(last_name: str) -> PurchaseRecorded:
 
 
 async def keep_for_the_end(command: RequestRefund, work: UnitOfWork) -> None:
-    purchase = await _purchase(work, command)
-    await add_entry(work, purchase.id, purchase.reference_number, Entry("refused", {}))
+    await add_entry(work, await _purchase(work, command), Entry("refused", {}))
 
 
 @pytest.mark.parametrize(
@@ -353,8 +352,7 @@ async def test_what_waits_to_be_stored_is_anonymized_too(group: Group) -> None:
 
     async def write_about(command: RequestRefund, work: UnitOfWork) -> PurchaseChanged:
         found = await _purchase(work, command)
-        entry = Entry("email.sent", {"email_subject": "Dear canary"})
-        await add_entry(work, found.id, found.reference_number, entry)
+        await add_entry(work, found, Entry("email.sent", {"email_subject": "Dear canary"}))
         await work.publish(_news("canary"), order_key=found.id)
         return _done(found)
 

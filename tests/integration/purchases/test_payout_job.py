@@ -8,6 +8,7 @@ from sqlalchemy import func, select, update
 
 from services.purchases.manual_payout.provider import ManualProvider
 from services.purchases.models import HistoryEntry, Item, ManualPayout, Purchase, Refund
+from services.purchases.refund.job import payout_job
 from services.purchases.refund.outcome import ASK_AGAIN
 from services.purchases.refund.provider import PaidOut, PayoutRequest
 from services.purchases.refund.request import request_refund
@@ -195,6 +196,18 @@ async def test_a_provider_that_does_not_answer_in_time_leaves_the_outcome_unknow
     hasty = PurchasesService(service.sessions, service.settings.model_copy(update={"provider_timeout_seconds": 0.05}))
     await hand_out_refunds(hasty, ScriptedProvider(before=hang))
     assert (await stored(service, by))[0].state is RefundState.UNKNOWN
+
+
+async def test_a_refund_that_was_not_begun_when_the_job_stopped_goes_back_as_it_was(service: PurchasesService) -> None:
+    by, provider = await a_refund(service), ScriptedProvider()
+    job = payout_job(lambda _: provider)
+    assert await job.round(service) == 1
+    await job.finish(service)
+    row, _ = await stored(service, by)
+    assert (row.state, row.attempts, row.lease_token) == (RefundState.REQUESTED, 0, None)
+    assert await news(service, by) == []
+    assert await hand_out_refunds(service, provider) == 1
+    assert (len(provider.requests), provider.asked) == (1, [])
 
 
 async def test_a_worker_that_was_paused_past_its_lease_changes_nothing(service: PurchasesService) -> None:
