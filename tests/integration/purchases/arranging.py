@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from services.purchases.models import PurchasesTables
-from services.purchases.recording import record_purchase
+from services.purchases.purchase.record import record_purchase
 from services.purchases.settings import Settings
 from shared.contracts.message import Message
 from shared.contracts.purchases import (

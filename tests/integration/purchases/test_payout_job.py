@@ -6,11 +6,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
+from services.purchases.manual_payout.provider import ManualProvider
 from services.purchases.models import HistoryEntry, Item, ManualPayout, Purchase, Refund
-from services.purchases.payout import PaidOut, PayoutRequest
-from services.purchases.providers import ManualProvider
-from services.purchases.refunds import request_refund
-from services.purchases.settling import ASK_AGAIN
+from services.purchases.refund.job import payout_job
+from services.purchases.refund.outcome import ASK_AGAIN
+from services.purchases.refund.provider import PaidOut, PayoutRequest
+from services.purchases.refund.request import request_refund
 from shared.contracts.errorlog import PurchasesErrorRaised
 from shared.contracts.purchases import (
     HistoryEntryAdded,
@@ -197,6 +198,18 @@ async def test_a_provider_that_does_not_answer_in_time_leaves_the_outcome_unknow
     assert (await stored(service, by))[0].state is RefundState.UNKNOWN
 
 
+async def test_a_refund_that_was_not_begun_when_the_job_stopped_goes_back_as_it_was(service: PurchasesService) -> None:
+    by, provider = await a_refund(service), ScriptedProvider()
+    job = payout_job(lambda _: provider)
+    assert await job.round(service) == 1
+    await job.finish(service)
+    row, _ = await stored(service, by)
+    assert (row.state, row.attempts, row.lease_token) == (RefundState.REQUESTED, 0, None)
+    assert await news(service, by) == []
+    assert await hand_out_refunds(service, provider) == 1
+    assert (len(provider.requests), provider.asked) == (1, [])
+
+
 async def test_a_worker_that_was_paused_past_its_lease_changes_nothing(service: PurchasesService) -> None:
     by = await a_refund(service)
     other = ScriptedProvider()
@@ -232,7 +245,7 @@ async def test_one_refund_that_cannot_be_booked_does_not_stop_the_others(service
             async with service.sessions() as session, session.begin():
                 await session.execute(update(Purchase).where(Purchase.id == owner.id).values(refunded=0))
 
-    with pytest.raises(ExceptionGroup, match="not booked"):
+    with pytest.raises(ExceptionGroup, match="not settled"):
         await hand_out_refunds(service, ScriptedProvider(before=spoil))
     assert (await stored(service, healthy))[0].state is RefundState.COMPLETED
     row, owner = await stored(service, poisoned)

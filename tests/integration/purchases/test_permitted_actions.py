@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import insert
 
 from services.purchases.models import PurchasesTables
-from services.purchases.payments import record_payment
-from services.purchases.refunds import request_refund
-from services.purchases.viewer import get_purchase
+from services.purchases.payment.record import record_payment
+from services.purchases.purchase.view import get_purchase
+from services.purchases.refund.request import request_refund
 from shared.contracts.directory import PLATFORM
 from shared.contracts.permissions import NEEDED, PLATFORM_ROLES, ROLES, Role
 from shared.contracts.purchases import GetPurchase, Payment, PurchaseChanged, PurchaseStatus, RecordPayment

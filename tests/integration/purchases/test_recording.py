@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import func, select
 
 from services.purchases.models import HistoryEntry, Purchase, SearchKey
-from services.purchases.payments import record_payment
-from services.purchases.recording import record_purchase
-from services.purchases.refunds import request_refund
-from services.purchases.viewer import get_purchase
+from services.purchases.payment.record import record_payment
+from services.purchases.purchase.record import record_purchase
+from services.purchases.purchase.view import get_purchase
+from services.purchases.refund.request import request_refund
 from shared.contracts.purchases import (
     GetPurchase,
     HistoryEntryAdded,
@@ -116,7 +116,7 @@ async def test_a_reference_number_in_use_is_drawn_again(
 ) -> None:
     first = await recorded(service)
     draws = iter([int(first.reference_number), int(first.reference_number), 987_654_321])
-    monkeypatch.setattr("services.purchases.recording.secrets.choice", lambda _numbers: next(draws))
+    monkeypatch.setattr("services.purchases.purchase.store.secrets.choice", lambda _numbers: next(draws))
     assert (await recorded(service)).reference_number == "987654321"
 
 

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import func, select
 
 from services.purchases.models import Item, Line, Purchase, Refund
-from services.purchases.refunds import request_refund
-from services.purchases.viewer import get_purchase
+from services.purchases.purchase.view import get_purchase
+from services.purchases.refund.request import request_refund
 from shared.contracts.purchases import (
     GetPurchase,
     HistoryEntryAdded,

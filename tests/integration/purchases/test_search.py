@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.purchases import search as searching
-from services.purchases.refunds import request_refund
+from services.purchases.refund.request import request_refund
 from services.purchases.search import Search, search_purchases, search_statement
 from services.purchases.search_terms import parse_keywords
 from shared.contracts.purchases import PurchaseChanged, PurchasePage, PurchaseRow, SearchPurchases
