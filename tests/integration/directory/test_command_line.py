@@ -38,7 +38,7 @@ async def test_everything_is_told_again_where_that_is_wanted(directory: Director
     client = await directory.client()
     code, _, errors = await run(directory_url, "announce")
     assert (code, errors.split(maxsplit=1)[1]) == (0, "records will be published.\n")
-    first, again = await directory.sent(f"client/{client}")
+    first, again = await directory.sent_about(f"client/{client}")
     assert isinstance(again, ClientChanged)
     assert again == first
 

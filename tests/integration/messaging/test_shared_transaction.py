@@ -35,9 +35,11 @@ from shared.messaging.transaction.transactions import Outcome, TransactionPerMes
 from shared.messaging.transaction.unanswered_refusals import UnansweredRefusals
 from shared.messaging.unit_of_work import RELAY, UnitOfWork, open_unit_of_work
 from shared.observability.metrics import Metrics
-from tests.integration.purchases.arranging import context, order, refund
+from tests.integration.purchases.arranging import refund
+from tests.support.make import order
 from tests.support.samples import sample
 from tests.support.servers import TestServers
+from tests.support.service import context
 from tests.support.statements import noted_statements
 
 UseCase = Callable[[RequestRefund, UnitOfWork], Awaitable[PurchaseChanged]]

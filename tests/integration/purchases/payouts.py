@@ -12,7 +12,8 @@ from services.purchases.refund.provider import PaidOut, PayoutOutcome, PayoutRef
 from services.purchases.refund.request import request_refund
 from shared.contracts.purchases import PurchaseChanged, RefundKind
 from shared.messaging.message_context import MessageContext
-from tests.integration.purchases.arranging import PurchasesService, context, recorded, refund, some
+from tests.integration.purchases.arranging import PurchasesService, recorded, refund, some
+from tests.support.service import context
 
 
 async def let_wait(service: PurchasesService) -> None:
@@ -50,7 +51,7 @@ async def due_now(service: PurchasesService, by: MessageContext) -> None:
 
 
 async def news(service: PurchasesService, by: MessageContext) -> list[str]:
-    sent = await service.sent(correlation_id=by.correlation_id)
+    sent = await service.sent_in(by.correlation_id)
     return [type(message).__name__ for message in sent[2:]]
 
 

@@ -22,7 +22,9 @@ from shared.contracts.purchases import (
 )
 from shared.contracts.refusals import Refused
 from shared.ids import new_id
-from tests.integration.purchases.arranging import PurchasesService, contact, context, order, recorded, refund
+from tests.integration.purchases.arranging import PurchasesService, recorded, refund
+from tests.support.make import contact, order
+from tests.support.service import context
 
 
 async def view(service: PurchasesService, reference_number: str) -> PurchaseView:

@@ -17,7 +17,9 @@ from shared.ids import new_id
 from shared.messaging.message_context import MessageContext
 from shared.messaging.transaction.locked_records import keep_locked, locked
 from shared.messaging.unit_of_work import UnitOfWork
-from tests.integration.purchases.arranging import ORDERED_AT, PurchasesService, context, item, order, recorded, refund
+from tests.integration.purchases.arranging import PurchasesService, recorded, refund
+from tests.support.make import ORDERED_AT, item, order
+from tests.support.service import context
 from tests.support.statements import noted_statements
 
 

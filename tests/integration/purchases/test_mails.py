@@ -8,7 +8,9 @@ from shared.contracts.notifications import EmailBounced, EmailFailed, EmailSent,
 from shared.contracts.purchases import GetPurchase, HistoryEntryAdded
 from shared.contracts.refusals import MissingPrerequisite
 from shared.ids import new_id
-from tests.integration.purchases.arranging import ORDERED_AT, PurchasesService, context, recorded
+from tests.integration.purchases.arranging import PurchasesService, recorded
+from tests.support.make import ORDERED_AT
+from tests.support.service import context
 
 
 def about(reference_number: str) -> dict[str, object]:
@@ -35,7 +37,7 @@ async def test_mails_stand_in_the_history_and_leave_the_version(service: Purchas
     assert shown.history[1].facts["reason"] == "550 no such user"
     assert {entry.actor for entry in shown.history[:3]} == {"service:notifications"}
     assert shown.version == purchase.version
-    sent = await service.sent(correlation_id=by.correlation_id)
+    sent = await service.sent_in(by.correlation_id)
     assert [type(message) for message in sent] == [HistoryEntryAdded] * 3
 
 

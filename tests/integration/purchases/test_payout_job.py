@@ -22,18 +22,10 @@ from shared.contracts.purchases import (
     RefundKind,
     RefundState,
 )
-from tests.integration.purchases.arranging import (
-    PurchasesService,
-    contact,
-    context,
-    euros,
-    item,
-    order,
-    recorded,
-    refund,
-    some,
-)
+from tests.integration.purchases.arranging import PurchasesService, recorded, refund, some
 from tests.integration.purchases.payouts import ScriptedProvider, a_refund, due_now, hand_out_refunds, news, stored
+from tests.support.make import contact, euros, item, order
+from tests.support.service import context
 
 pytestmark = pytest.mark.usefixtures("no_other_refunds")
 
@@ -47,7 +39,7 @@ async def test_a_refund_is_paid_out_by_hand_and_booked(service: PurchasesService
     assert (row.state, row.attempts, row.lease_token) == (RefundState.COMPLETED, 1, None)
     assert (owner.status, owner.refunded, owner.returned, owner.version) == (PurchaseStatus.REFUNDED, 2000, 2000, 3)
     assert owner.changed_by == "user:kim"
-    sent = (await service.sent(correlation_id=by.correlation_id))[2:]
+    sent = (await service.sent_in(by.correlation_id))[2:]
     assert [type(message) for message in sent] == [RefundCompleted, PurchaseStatusChanged, HistoryEntryAdded]
     completed = sent[0]
     assert isinstance(completed, RefundCompleted)
@@ -81,7 +73,7 @@ async def test_partial_refunds_lead_to_partially_refunded_and_then_to_refunded(s
     changes = [
         message
         for by in (first, second)
-        for message in await service.sent(correlation_id=by.correlation_id)
+        for message in await service.sent_in(by.correlation_id)
         if isinstance(message, PurchaseStatusChanged)
     ]
     assert sorted((change.old_status, change.status) for change in changes) == [
@@ -100,7 +92,7 @@ async def test_a_refused_refund_gives_the_money_back_and_is_an_error(service: Pu
     row, owner = await stored(service, by)
     assert (row.state, row.failure) == (RefundState.FAILED, "card expired")
     assert (owner.status, owner.refunded, owner.returned, owner.version) == (PurchaseStatus.PAID, 0, 0, 3)
-    sent = (await service.sent(correlation_id=by.correlation_id))[2:]
+    sent = (await service.sent_in(by.correlation_id))[2:]
     assert [type(message) for message in sent] == [HistoryEntryAdded, RefundFailed, PurchasesErrorRaised]
     error = sent[2]
     assert isinstance(error, PurchasesErrorRaised)
@@ -265,7 +257,7 @@ async def test_a_refund_without_an_outcome_for_a_day_becomes_an_error(service: P
             .values(requested_at=func.now() - timedelta(hours=25), attempts=9)
         )
     await hand_out_refunds(service, provider)
-    sent = await service.sent(correlation_id=by.correlation_id)
+    sent = await service.sent_in(by.correlation_id)
     errors = [message for message in sent if isinstance(message, PurchasesErrorRaised)]
     assert [(error.error_type, error.fingerprint) for error in errors] == [
         ("refund_unknown", f"refund_unknown:{by.message_id}")

@@ -26,8 +26,10 @@ from shared.messaging.service import Runtime
 from shared.messaging.transaction.deferred_inserts import deferred_rows
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.observability.metrics import Metrics
-from tests.integration.purchases.arranging import ORDERED_AT, PurchasesService, context, item, order, recorded
+from tests.integration.purchases.arranging import PurchasesService, recorded
 from tests.integration.purchases.payouts import ScriptedProvider, a_refund, due_now, hand_out_refunds, news, stored
+from tests.support.make import ORDERED_AT, item, order
+from tests.support.service import context
 from tests.support.statements import noted_statements
 from tests.support.wait import wait_until
 
@@ -104,7 +106,7 @@ async def test_two_refunds_of_one_purchase_are_booked_one_after_the_other(servic
     changes = [
         (message.version, message.old_status, message.status)
         for by in flows
-        for message in await service.sent(correlation_id=by.correlation_id)
+        for message in await service.sent_in(by.correlation_id)
         if isinstance(message, PurchaseStatusChanged)
     ]
     assert changes == [

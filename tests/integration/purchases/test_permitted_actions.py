@@ -19,7 +19,9 @@ from shared.messaging.message_context import MessageContext
 from shared.messaging.names import QueueKind
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.staff.permission_check import StaffCheck
-from tests.integration.purchases.arranging import ORDERED_AT, PurchasesService, context, euros, recorded, refund
+from tests.integration.purchases.arranging import PurchasesService, recorded, refund
+from tests.support.make import ORDERED_AT, euros
+from tests.support.service import context
 
 Use = Callable[[UnitOfWork, PurchaseChanged], Awaitable[object]]
 

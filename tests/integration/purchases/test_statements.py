@@ -12,16 +12,9 @@ from services.purchases.refund.request import request_refund
 from shared.contracts.notifications import EmailSent, EmailType
 from shared.contracts.purchases import Payment, PaymentType, RecordPayment
 from shared.ids import new_id
-from tests.integration.purchases.arranging import (
-    ORDERED_AT,
-    PurchasesService,
-    context,
-    euros,
-    item,
-    order,
-    recorded,
-    refund,
-)
+from tests.integration.purchases.arranging import PurchasesService, recorded, refund
+from tests.support.make import ORDERED_AT, euros, item, order
+from tests.support.service import context
 from tests.support.statements import noted_statements
 
 
