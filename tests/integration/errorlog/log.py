@@ -1,23 +1,22 @@
 """The error log on a database of its own, without a broker."""
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy import Table, select
 
 from services.errorlog.log import log_dead_letter, log_error
 from services.errorlog.models import ErrorEntry, ErrorlogTables, FailedMessage
-from shared.contracts.errorlog import ErrorRaised
+from services.errorlog.view import get_error, list_errors
+from shared.contracts.errorlog import ErrorPage, ErrorRaised, ErrorView, GetError, ListErrors, PurchasesErrorRaised
 from shared.ids import new_id
 from shared.messaging.dead_letter import DeadLetter
-from shared.messaging.message_context import MessageContext
-from shared.messaging.unit_of_work import UnitOfWork, open_unit_of_work
+from shared.messaging.unit_of_work import UnitOfWork
+from tests.support.service import ServiceUnderTest
 
 DIED = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -48,30 +47,26 @@ def json_body(**fields: Any) -> bytes:
     return json.dumps(fields).encode()
 
 
-@dataclass(frozen=True)
-class Log:
+@dataclass
+class Log(ServiceUnderTest):
     """What a test may do with the log, each act in a transaction of its own."""
 
-    sessions: async_sessionmaker[AsyncSession]
+    name: ClassVar[str] = "errorlog"
+    outbox: ClassVar[Table] = ErrorlogTables.outbox
     client: str
 
-    @asynccontextmanager
-    async def work(
+    def by(
         self, *, client: str | None = None, actor: str = "user:ada", user: str = "purchases"
-    ) -> AsyncIterator[UnitOfWork]:
-        key = f"{user}.error.raised.v1"
-        context = MessageContext(client or self.client, actor, new_id(), "flow-1", user=user, routing_key=key)
-        async with open_unit_of_work(
-            self.sessions, service="errorlog", outbox=ErrorlogTables.outbox, context=context
-        ) as work:
-            yield work
+    ) -> AbstractAsyncContextManager[UnitOfWork]:
+        """A transaction for the client of this test."""
+        return self.act(client or self.client, actor, user=user, routing_key=f"{user}.error.raised.v1")
 
     async def raise_error(self, error: ErrorRaised, *, client: str | None = None, user: str = "purchases") -> None:
-        async with self.work(client=client, actor=f"service:{user}", user=user) as work:
+        async with self.by(client=client, actor=f"service:{user}", user=user) as work:
             await log_error(work, error)
 
     async def bury(self, letter: DeadLetter) -> None:
-        async with self.work(client="*", actor="service:errorlog") as work:
+        async with self.by(client="*", actor="service:errorlog") as work:
             await log_dead_letter(work, letter)
 
     async def entries(self, **values: Any) -> list[ErrorEntry]:
@@ -86,19 +81,27 @@ class Log:
 
     async def told(self, key: str) -> int:
         """How many events of one kind are in the outbox for this client, whatever they are about."""
-        outbox = ErrorlogTables.outbox
-        of_client = outbox.c.headers["client-id"].astext == self.client
-        async with self.sessions() as session:
-            found = select(func.count()).select_from(outbox).where(outbox.c.routing_key == key, of_client)
-            return await session.scalar(found) or 0
+        of_client = self.outbox.c.headers["client-id"].astext == self.client
+        return len(await self.outbox_rows(self.outbox.c.routing_key == key, of_client))
 
     async def published(self, key: str, error_id: UUID) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         """Bodies and headers in the outbox that are about an entry."""
-        outbox = ErrorlogTables.outbox
-        async with self.sessions() as session:
-            rows = await session.execute(
-                select(outbox.c.body, outbox.c.headers)
-                .where(outbox.c.routing_key == key, outbox.c.order_key == str(error_id))
-                .order_by(outbox.c.id)
+        about = self.outbox.c.order_key == str(error_id)
+        rows = await self.outbox_rows(self.outbox.c.routing_key == key, about)
+        return [(json.loads(row.body), row.headers) for row in rows]
+
+    async def raise_errors(self, *references: str) -> list[UUID]:
+        """The same error at each of these purchases; returns every entry of this client."""
+        for reference in references:
+            await self.raise_error(
+                PurchasesErrorRaised(error_type="refund_failed", title="A refund failed", reference_number=reference)
             )
-            return [(json.loads(body), headers) for body, headers in rows]
+        return [entry.id for entry in await self.entries()]
+
+    async def listed(self, query: ListErrors, *, client: str | None = None) -> ErrorPage:
+        async with self.by(client=client) as work:
+            return await list_errors(work, query)
+
+    async def viewed(self, error_id: UUID, *, client: str | None = None) -> ErrorView:
+        async with self.by(client=client) as work:
+            return await get_error(work, GetError(error_id=error_id))

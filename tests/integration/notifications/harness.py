@@ -6,12 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from pydantic import SecretStr
-from sqlalchemy import Connection, func, select, text, update
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy import Table, func, select, text, update
 
 from services.notifications.dispatch.job import DispatchJob, dispatch_job
 from services.notifications.email.compose import compose_receipt
@@ -19,10 +18,9 @@ from services.notifications.email.sender import Sender
 from services.notifications.models import Email, EmailAttemptRow, NotificationsTables
 from services.notifications.settings import Settings
 from shared.contracts.notifications import EmailState
-from shared.database import create_engine, create_sessions
 from shared.ids import new_id
 from shared.messaging.message_context import MessageContext
-from shared.messaging.unit_of_work import RELAY, UnitOfWork, open_unit_of_work
+from tests.support.service import ServiceUnderTest, sessions_of
 from tests.unit.notifications.samples import contact, payment_recorded
 
 SENDER = Sender("Northwind Software", "service@example.com", "mail.example.com")
@@ -53,24 +51,18 @@ class Published:
 
 
 @dataclass
-class Notifications:
+class Notifications(ServiceUnderTest):
     """What jobs get from the running service, and what a test wants to know."""
 
+    name: ClassVar[str] = "notifications"
+    outbox: ClassVar[Table] = NotificationsTables.outbox
     settings: Settings
-    sessions: async_sessionmaker[AsyncSession]
-    woken: list[str] = field(default_factory=list)
     job: DispatchJob = field(default_factory=dispatch_job)
     answered: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @asynccontextmanager
-    async def work(self, context: MessageContext) -> AsyncIterator[UnitOfWork]:
-        outbox = NotificationsTables.outbox
-        async with open_unit_of_work(self.sessions, service="notifications", outbox=outbox, context=context) as work:
-            yield work
-        self.woken.extend(work.woken - {RELAY})
+    """Somebody wanted the dispatcher to look for work, or an answer is there."""
 
     def wake(self, name: str) -> None:
-        self.woken.append(name)
+        super().wake(name)
         self.answered.set()
 
     async def dispatch(self, job: DispatchJob | None = None) -> int:
@@ -114,14 +106,9 @@ class Notifications:
 
     async def published(self) -> list[Published]:
         """What waits in the outbox, oldest first."""
-        outbox = NotificationsTables.outbox
-        async with self.sessions() as session:
-            rows = (await session.execute(select(outbox).order_by(outbox.c.id))).mappings().all()
         return [
-            Published(
-                row["routing_key"], json.loads(row["body"]), row["headers"], row["correlation_id"], row["order_key"]
-            )
-            for row in rows
+            Published(row.routing_key, json.loads(row.body), row.headers, row.correlation_id, row.order_key)
+            for row in await self.outbox_rows()
         ]
 
     async def change(self, email_id: UUID, **values: Any) -> None:
@@ -155,16 +142,9 @@ def settings(database_url: str, smtp_port: int, **changes: Any) -> Settings:
 @asynccontextmanager
 async def notifications(database_url: str, smtp_port: int, **changes: Any) -> AsyncIterator[Notifications]:
     """The service on an empty database."""
-    engine = create_engine(database_url, service="notifications-test")
-    try:
-        async with engine.begin() as connection:
-            await connection.run_sync(_empty)
-        service = Notifications(settings(database_url, smtp_port, **changes), create_sessions(engine))
+    async with sessions_of(database_url, "notifications") as sessions:
+        async with sessions() as session, session.begin():
+            await session.execute(text("TRUNCATE email, email_attempt, email_change, tombstone, inbox, outbox"))
+        service = Notifications(sessions, settings(database_url, smtp_port, **changes))
         yield service
         await service.job.finish(service)
-    finally:
-        await engine.dispose()
-
-
-def _empty(connection: Connection) -> None:
-    connection.execute(text("TRUNCATE email, email_attempt, email_change, tombstone, inbox, outbox"))
