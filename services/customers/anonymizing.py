@@ -21,7 +21,7 @@ from services.customers.models import (
     SearchKey,
     Tombstone,
 )
-from services.customers.search_terms import KeyKind
+from services.customers.search_rules import KeyKind
 from shared.contracts.customers import (
     REFERENCE_NUMBERS_PER_EVENT,
     AnonymizeCustomer,

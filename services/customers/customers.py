@@ -22,7 +22,7 @@ from services.customers.models import (
     MovementState,
     SearchKey,
 )
-from services.customers.search_terms import OF_CONTACTS, Key, keys_of
+from services.customers.search_rules import OF_CONTACTS, keys_of
 from services.customers.statements import ADD_SEARCH_KEYS, given
 from shared.contracts.customers import CustomerChanged, CustomerUpdated
 from shared.contracts.purchases import ContactRole
@@ -30,6 +30,7 @@ from shared.contracts.refusals import MissingPrerequisite, Refused
 from shared.contracts.values import ALL_CLIENTS
 from shared.ids import new_id
 from shared.messaging.unit_of_work import UnitOfWork
+from shared.search.keywords import Key
 
 REASON_GIVEN: Final = "reason_given"
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 from sqlalchemy import Select, func, select, tuple_
 
 from services.customers.models import SearchKey
-from services.customers.search_terms import KeyKind
+from services.customers.search_rules import KeyKind
 from shared.contracts.customers import DuplicatePage, DuplicateReason, DuplicateSuggestion, ListDuplicates
 from shared.contracts.refusals import Refused
 from shared.contracts.values import ALL_CLIENTS

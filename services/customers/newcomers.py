@@ -9,7 +9,7 @@ from sqlalchemy import RowMapping
 from services.customers.customers import line_of, search_keys
 from services.customers.domain import identity_of, kind_of
 from services.customers.models import EMAIL_AND_NAME, REFERENCE
-from services.customers.search_terms import keys_of
+from services.customers.search_rules import keys_of
 from services.customers.statements import ADD_CUSTOMER, LOCK, SAME_CUSTOMER, given
 from shared.contracts.customers import CustomerCreated
 from shared.contracts.purchases import ContactRole

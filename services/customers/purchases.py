@@ -11,7 +11,7 @@ from services.customers.customers import changed, claim, line_of, search_keys, t
 from services.customers.domain import digest, identity_of
 from services.customers.models import REFERENCE, Customer, MovementKind, MovementState
 from services.customers.newcomers import Buyer, add_customer, known_by, lock_identities, matching
-from services.customers.search_terms import keys_of_purchase
+from services.customers.search_rules import keys_of_purchase
 from services.customers.statements import ADD_PURCHASE, LOOK_UP, NOTE_BEGUN, NOTE_ENDED, NOTE_STATUS, given
 from shared.contracts.purchases import (
     Contact,

@@ -9,7 +9,7 @@ from services.purchases import history
 from services.purchases.contact_rules import check_contacts_changeable
 from services.purchases.models import Purchase, SearchKey
 from services.purchases.purchases import changed, contact, lock_purchase, receipt, refusing
-from services.purchases.search_terms import keys_of
+from services.purchases.search_rules import keys_of
 from shared.contracts.purchases import ContactRole, PurchaseChanged, UpdatePurchaseContact
 from shared.messaging.unit_of_work import UnitOfWork
 

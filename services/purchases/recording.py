@@ -13,7 +13,7 @@ from services.purchases.domain import REFERENCE_NUMBERS, Price, first_status, it
 from services.purchases.models import Facts, Item, Purchase, SearchKey
 from services.purchases.payments import add_payment, receipt_lines
 from services.purchases.purchases import money, receipt, refusing
-from services.purchases.search_terms import keys_of
+from services.purchases.search_rules import keys_of
 from shared.contracts.purchases import PurchaseChanged, PurchaseRecorded, RecordPurchase
 from shared.contracts.refusals import Refused
 from shared.ids import new_id
