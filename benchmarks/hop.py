@@ -124,12 +124,11 @@ LEDGER: Final = Service(
     settings=LedgerSettings,
     tables=LedgerTables,
     handlers=_ledger,
-    sends=(DepositBooked,),
     lock_records=lock_accounts,
     package="benchmarks.hop",
 )
 TALLY: Final = Service(
-    name="tally", settings=TallySettings, tables=TallyTables, handlers=_tally, sends=(), package="benchmarks.hop"
+    name="tally", settings=TallySettings, tables=TallyTables, handlers=_tally, package="benchmarks.hop"
 )
 
 

@@ -3,14 +3,6 @@
 from services.customers.handlers import handlers
 from services.customers.models import CustomersTables
 from services.customers.settings import Settings
-from shared.contracts.customers import (
-    CustomerAnonymized,
-    CustomerCreated,
-    CustomerMerged,
-    CustomerUnmerged,
-    CustomerUpdated,
-)
-from shared.contracts.errorlog import CustomersErrorRaised
 from shared.contracts.purchases import UpdatePurchaseContact
 from shared.messaging.service import Service
 from shared.staff.copies import keep_staff
@@ -22,14 +14,6 @@ service = Service(
     settings=Settings,
     tables=CustomersTables,
     handlers=handlers,
-    sends=(
-        CustomerCreated,
-        CustomerUpdated,
-        CustomerMerged,
-        CustomerUnmerged,
-        CustomerAnonymized,
-        UpdatePurchaseContact,
-        CustomersErrorRaised,
-    ),
+    commands=(UpdatePurchaseContact,),
     queries_planned_once=True,
 )

@@ -4,13 +4,6 @@ from services.directory.handlers import handlers
 from services.directory.jobs import ANNOUNCE
 from services.directory.models import DirectoryTables
 from services.directory.settings import DirectorySettings
-from shared.contracts.directory import (
-    ClientChanged,
-    DepartmentChanged,
-    OfficeChanged,
-    UserChanged,
-)
-from shared.contracts.errorlog import DirectoryErrorRaised
 from shared.messaging.service import Service
 
 service = Service(
@@ -18,6 +11,5 @@ service = Service(
     settings=DirectorySettings,
     tables=DirectoryTables,
     handlers=handlers,
-    sends=(ClientChanged, UserChanged, OfficeChanged, DepartmentChanged, DirectoryErrorRaised),
     jobs=(ANNOUNCE,),
 )

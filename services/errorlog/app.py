@@ -3,7 +3,6 @@
 from services.errorlog.handlers import handlers, on_dead_letter
 from services.errorlog.models import ErrorlogTables
 from services.errorlog.settings import ErrorlogSettings
-from shared.contracts.errorlog import ErrorCompleted, ErrorLogged
 from shared.messaging.service import Service
 from shared.staff.copies import keep_staff
 
@@ -14,6 +13,5 @@ service = Service(
     settings=ErrorlogSettings,
     tables=ErrorlogTables,
     handlers=handlers,
-    sends=(ErrorLogged, ErrorCompleted),
     dead_letters=on_dead_letter,
 )

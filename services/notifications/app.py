@@ -4,8 +4,6 @@ from services.notifications.handlers import handlers
 from services.notifications.jobs import dispatch_job
 from services.notifications.models import NotificationsTables, client_copy
 from services.notifications.settings import Settings
-from shared.contracts.errorlog import NotificationsErrorRaised
-from shared.contracts.notifications import EmailBounced, EmailFailed, EmailHeld, EmailQueued, EmailSent
 from shared.messaging.service import Service
 from shared.staff.copies import keep_clients, keep_staff
 
@@ -17,6 +15,5 @@ service = Service(
     settings=Settings,
     tables=NotificationsTables,
     handlers=handlers,
-    sends=(EmailQueued, EmailHeld, EmailSent, EmailBounced, EmailFailed, NotificationsErrorRaised),
     jobs=(dispatch_job(),),
 )

@@ -5,16 +5,6 @@ from services.purchases.jobs import JOBS
 from services.purchases.locking import lock_purchases
 from services.purchases.models import PurchasesTables, client_copy
 from services.purchases.settings import Settings
-from shared.contracts.errorlog import PurchasesErrorRaised
-from shared.contracts.purchases import (
-    HistoryEntryAdded,
-    PaymentRecorded,
-    PurchaseRecorded,
-    PurchaseStatusChanged,
-    RefundCompleted,
-    RefundFailed,
-    RefundRequested,
-)
 from shared.messaging.service import Service
 from shared.staff.copies import keep_clients, keep_staff
 
@@ -26,16 +16,6 @@ service = Service(
     settings=Settings,
     tables=PurchasesTables,
     handlers=handlers,
-    sends=(
-        PurchaseRecorded,
-        PurchaseStatusChanged,
-        PaymentRecorded,
-        RefundRequested,
-        RefundCompleted,
-        RefundFailed,
-        HistoryEntryAdded,
-        PurchasesErrorRaised,
-    ),
     jobs=JOBS,
     lock_records=lock_purchases,
     queries_planned_once=True,

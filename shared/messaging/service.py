@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from shared.contracts.message import Message
+from shared.contracts.message import Command, Event, Message
 from shared.database import ServiceTables
 from shared.messaging.dead_letter import DeadLetter
 from shared.messaging.handlers import Handlers
@@ -85,14 +85,14 @@ LockRecords = Callable[[AsyncSession, Sequence[tuple[Message, MessageContext]]],
 
 @dataclass(frozen=True)
 class Service(Generic[S]):
-    """A service: its name, tables, handlers, what it sends, and its jobs."""
+    """A service: its name, tables, handlers, jobs, and which commands it sends to others."""
 
     name: str
     settings: type[S]
     tables: type[ServiceTables]
     handlers: Handlers
-    sends: tuple[type[Message], ...]
-    """Every event it publishes and every command it sends: its rights on the broker and its AsyncAPI document."""
+    commands: tuple[type[Command], ...] = ()
+    """What it asks of other services."""
     jobs: tuple[Job[S], ...] = field(default=())
     dead_letters: Callable[[DeadLetter, UnitOfWork], Awaitable[None]] | None = None
     """Takes the messages that no service could handle; the error log has one, nobody else."""
@@ -103,6 +103,12 @@ class Service(Generic[S]):
     queries_planned_once: bool = False
     """Its queries walk indexes whatever is asked, so PostgreSQL need not plan them for the values of each."""
     package: str = ""
+
+    @property
+    def sends(self) -> tuple[type[Message], ...]:
+        """Its own events and its commands to others: its rights on the broker and its AsyncAPI document."""
+        events = (message for message in Message.registered.values() if issubclass(message, Event))
+        return (*(event for event in events if event.owner() == self.name), *self.commands)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "package", self.package or f"services.{self.name}")

@@ -15,8 +15,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from deploy import services
 from deploy.definitions import TEMPLATE, template
-from deploy.services import SERVICES
+from deploy.services import SERVICES, Deployed
 from tools.dev import checks, directory, peers
 from tools.dev.failure import SetupFailed
 from tools.dev.instance import CHECKOUT, Instance
@@ -113,11 +114,24 @@ def migrate(
     instance: InstanceName = "main",
 ) -> None:
     """Bring the services' databases to this release. The system must be up."""
-    chosen = tuple(deployed for deployed in SERVICES if service in (None, deployed.name))
-    if not chosen:
-        raise SetupFailed(f"there is no service {service}", f"Services: {', '.join(s.name for s in SERVICES)}.")
+    chosen = SERVICES if service is None else (_deployed(service),)
     LocalSystem(Instance(instance), say).migrate(chosen)
     console.print(f"Migrated: {', '.join(deployed.name for deployed in chosen)}")
+
+
+@app.command()
+def migration(
+    service: Annotated[str, typer.Argument(help="Whose tables have changed.")],
+    words: Annotated[str, typer.Argument(help='What changes, such as "purchases have coupons".')],
+    instance: InstanceName = "main",
+) -> None:
+    """Draft the migration that brings a service's tables to its models.py. The system must be up."""
+    # Imported here: the whole service, and Alembic.
+    declared = services.load(_deployed(service).name)
+    write = importlib.import_module("tools.dev.migration").write_migration
+    url = LocalSystem(Instance(instance), say).database_url(service)
+    file = write(declared.package, declared.tables.metadata, url, words)
+    console.print(f"{file.relative_to(CHECKOUT)} written: read it, and complete what Alembic cannot see")
 
 
 @app.command()
@@ -163,6 +177,13 @@ def logs(
             console.print(f"==> {file.stem}", style="bold", markup=False)
         with file.open(errors="replace") as opened:
             sys.stdout.writelines(deque(opened, maxlen=lines))
+
+
+def _deployed(service: str) -> Deployed:
+    for deployed in SERVICES:
+        if deployed.name == service:
+            return deployed
+    raise SetupFailed(f"there is no service {service}", f"Services: {', '.join(s.name for s in SERVICES)}.")
 
 
 def _show(system: LocalSystem, *, as_json: bool) -> bool:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Final, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from shared.contracts import SERVICES
+from shared.contracts.permissions import NEEDED
 from shared.contracts.refusals import Refused
 from shared.contracts.values import ALL_CLIENTS
 from shared.messaging.names import QueueKind
@@ -25,7 +26,7 @@ class Principal(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     sends: frozenset[str] = frozenset()
-    """Routing keys of commands and queries, and of events of its own."""
+    """Routing keys of commands and queries, and of events of its own. `staff`: whatever people may send."""
     hears: tuple[str, ...] = ()
     """Event keys, `*` for a word; they arrive in its queue `ext.<name>`."""
     clients: frozenset[str] | Literal["*"] = frozenset()
@@ -33,6 +34,11 @@ class Principal(BaseModel):
     """Actors it may name: `service:checkout`, or `user:*` for any person."""
     all_clients: bool = False
     """May ask queries over all clients at once."""
+
+    @field_validator("sends", mode="before")
+    @classmethod
+    def _of_staff(cls, value: object) -> object:
+        return frozenset(NEEDED) if value == "staff" else value
 
     @cached_property
     def _actors(self) -> re.Pattern[str]:

@@ -29,7 +29,6 @@ from shared.messaging.transaction.transactions import Outcome, TransactionPerMes
 from shared.messaging.transaction.writes import Writes
 from shared.messaging.unit_of_work import UnitOfWork
 
-LARGEST_BATCH: Final = 50
 _COLLISION_REPEATS: Final = 3
 _KINDS: Final = ("uuid", "varchar", "bytea")
 _Key = tuple[UUID | None, str]

@@ -44,9 +44,7 @@ async def enter(session: AsyncSession, inbox: Table, request: Request, *, reply:
         return
     first = (await session.execute(select(inbox).filter_by(**key))).one()
     if first.fingerprint != request.fingerprint:
-        raise Refused(
-            "same_id_different_body", "This message_id belongs to another message. A new wish needs a new id."
-        )
+        raise different_message()
     raise AlreadyHandled(Reply(first.reply_type, first.reply) if first.reply_type else None)
 
 
