@@ -9,11 +9,12 @@ from enum import StrEnum
 from typing import Final
 
 from services.customers.domain import ContactFields, fold, fold_email, likeness_of
+from shared.contracts.values import CARD_LAST4_FORM, REFERENCE_NUMBER_FORM
 from shared.search.addresses import Addresses
 from shared.search.keywords import Key, KeywordRules, Prefix
 
-_REFERENCE_NUMBER: Final = re.compile(r"[1-9][0-9]{8}")
-_CARD_LAST4: Final = re.compile(r"[0-9]{4}")
+_REFERENCE_NUMBER: Final = re.compile(REFERENCE_NUMBER_FORM)
+_CARD_LAST4: Final = re.compile(CARD_LAST4_FORM)
 
 
 class KeyKind(StrEnum):

@@ -34,7 +34,7 @@ from shared.messaging.unit_of_work import UnitOfWork
 from shared.search.form import FORMS, Form
 from shared.search.keywords import Column, Key, Prefix
 from shared.search.pages import find_page
-from shared.search.walk import SearchIndex, means, of_client
+from shared.search.walk import SearchIndex, Walk, means, of_client
 
 _BROAD: Final = 8_000
 """From so many terms on, the beginning of a word is looked for among the newest purchases. At millions of purchases
@@ -42,8 +42,6 @@ both ways take about the same time here: the one sorts so many rows, the other r
 _PURCHASE: Final = Purchase.__table__
 _KEY: Final = SearchKey.__table__
 _INDEX: Final = SearchIndex(_KEY, order=("ordered_at", "purchase_id"), newest_first=True, records=_PURCHASE)
-
-Walk = Select[*tuple[Any, ...]]
 
 
 async def search_purchases(work: UnitOfWork, query: SearchPurchases) -> PurchasePage:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from shared.contracts.purchases import Contact
+from shared.contracts.values import CARD_LAST4_FORM, REFERENCE_NUMBER_FORM
 from shared.search.addresses import Addresses
 from shared.search.folding import folded
 from shared.search.keywords import Column, Key, KeywordRules, Prefix
@@ -17,8 +18,8 @@ REFERENCE_NUMBER: Final = "reference_number"
 """A column of the purchase itself, no term."""
 LONGEST_TERM: Final = 255
 """An index entry has room for it in any script."""
-_REFERENCE_NUMBER: Final = re.compile(r"[1-9][0-9]{8}")
-_CARD_LAST4: Final = re.compile(r"[0-9]{4}")
+_REFERENCE_NUMBER: Final = re.compile(REFERENCE_NUMBER_FORM)
+_CARD_LAST4: Final = re.compile(CARD_LAST4_FORM)
 
 
 class KeyKind(StrEnum):

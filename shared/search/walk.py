@@ -30,6 +30,8 @@ from shared.search.form import Form
 from shared.search.keywords import Column, Key, Keyword, Prefix
 
 Conditions = Sequence[ColumnElement[bool]]
+Walk = Select[*tuple[Any, ...]]
+"""A statement, whose columns are those of the order."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +46,17 @@ class SearchIndex:
     records: FromClause | None = None
     """The records themselves, with the same columns, but `id`, for keywords that stand in a `Column` of them."""
 
-    def walks(self, form: Form, *more: ColumnElement[bool]) -> list[Select[*tuple[Any, ...]]]:
+    def walks(self, form: Form, *more: ColumnElement[bool]) -> list[Walk]:
         """One walk for each meaning of the driving keyword; `more` is asked of every term that they pass."""
         return [self.walk_of(form, number, *more) for number in range(len(form.driver.meanings))]
 
-    def walk_of(self, form: Form, number: int, *more: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    def walk_of(self, form: Form, number: int, *more: ColumnElement[bool]) -> Walk:
         """The walk of one meaning of the driving keyword."""
         meaning = form.driver.meanings[number]
         source = self._source(meaning)
         return self.walk(form, source, [*means(source, meaning, f"0_{number}"), *of_client(form, source), *more])
 
-    def walk(self, form: Form, source: FromClause, where: Conditions, *, driving: int = 0) -> Select[*tuple[Any, ...]]:
+    def walk(self, form: Form, source: FromClause, where: Conditions, *, driving: int = 0) -> Walk:
         """What this part of the source finds, in order, as far as a page needs. `driving` is matched by it already."""
         columns = self._columns(source)
         others = [(place, other) for place, other in enumerate(form.keywords) if place != driving]
@@ -79,7 +81,7 @@ class SearchIndex:
                 found.append(exists().where(record.c.id == record_id, *means(record, meaning, f"{place}_{number}")))
         return or_(*found)
 
-    def first(self, walks: Iterable[Select[*tuple[Any, ...]]]) -> Subquery:
+    def first(self, walks: Iterable[Walk]) -> Subquery:
         """The first `limit` records that any of the walks finds."""
         found = union(*(select(walk.subquery()) for walk in walks)).subquery()
         return select(found).order_by(*self.in_order(found)).limit(bindparam("limit", type_=Integer)).subquery()
