@@ -1,4 +1,4 @@
-"""`python -m benchmarks one-hop | mails | memory | inbox`: figures and ratios of one run."""
+"""`python -m benchmarks one-hop | mails | memory | inbox | faststream-parts`: figures and ratios of one run."""
 
 import fcntl
 import json
@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import faststream_parts as parts_bench
 from benchmarks import inbox_growth as inbox_bench
 from benchmarks import mails as mail_bench
 from benchmarks import memory as memory_bench
@@ -98,6 +99,23 @@ def inbox(
         megabytes, nothing = f"{one['wal_bytes'] / 1e6:.0f}", str(one["round_that_finds_nothing_ms"])
         forgetting.add_row(design, str(one["seconds"]), megabytes, nothing, meanwhile)
     console.print(forgetting)
+    _finish(found, table, as_json=as_json)
+
+
+@app.command()
+def faststream_parts(
+    count: Annotated[int, typer.Option(min=500, help="Messages of each consumer.")] = 3000,
+    rounds: Annotated[int, typer.Option(min=1)] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """What each part of FastStream costs a message, used or not, and what that is of our whole hop."""
+    found = parts_bench.run(count, rounds, _say)
+    table = Table("", "µs of processor", "µs", "without it", "ratio", "more µs of processor", "% of a hop")
+    for name, part in found["parts"].items():
+        own = (str(part["cpu_us"]), str(part["us"]), part["without"] or "–")
+        compared = (str(part.get(key, "–")) for key in ("ratio", "more_cpu_us", "percent_of_hop"))
+        table.add_row(name, *own, *compared)
+    console.print(f"our hop: {found['hop_cpu_us']} µs of processor time", found["apps"], found["documents"])
     _finish(found, table, as_json=as_json)
 
 

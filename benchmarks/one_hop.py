@@ -40,8 +40,8 @@ def contestants() -> list[Contestant]:
     return [
         _floor("floor, one transaction per message", 1),
         _floor("floor, batched", BATCH),
-        _own("ours, one transaction per message", 1),
-        _own("ours, batched", BATCH),
+        own("ours, one transaction per message", 1),
+        own("ours, batched", BATCH),
     ]
 
 
@@ -91,21 +91,21 @@ def run(count: int, rounds: int, rate: float, latencies: int, say: Callable[[str
 def _round(here: Place, contestant: Contestant, measured: Measured, *, count: int, rate: float, latencies: int) -> None:
     """All at once from a full queue, then evenly spaced for the latencies."""
     here.renew()
-    asyncio.run(_send(here, count, rate=None))
+    asyncio.run(send(here, count, rate=None))
     with here.processes(contestant.processes, here.environment(contestant.batch)) as processes:
-        asyncio.run(_arrived(here, count, processes))
+        asyncio.run(arrived(here, count, processes))
         measured.per_second.append(asyncio.run(_per_second(here, count)))
         time.sleep(_SETTLE_SECONDS)
         since = time.time()
-        asyncio.run(_send(here, latencies, rate=rate))
-        asyncio.run(_arrived(here, count + latencies, processes))
+        asyncio.run(send(here, latencies, rate=rate))
+        asyncio.run(arrived(here, count + latencies, processes))
         histogram = asyncio.run(_latencies(here, since))
         measured.p50_ms.append(round(histogram.percentile(50) * 1000, 2))
         measured.p99_ms.append(round(histogram.percentile(99) * 1000, 2))
     asyncio.run(_prove(here, count + latencies))
 
 
-async def _send(here: Place, count: int, *, rate: float | None) -> None:
+async def send(here: Place, count: int, *, rate: float | None) -> None:
     """Publish so many commands, at planned times or as fast as the broker confirms them."""
     connection = await aio_pika.connect(here.amqp_url(PEER))
     async with connection:
@@ -141,7 +141,7 @@ def _command(account: int, began: float) -> aio_pika.Message:
     )
 
 
-async def _arrived(here: Place, count: int, processes: Sequence[Process]) -> None:
+async def arrived(here: Place, count: int, processes: Sequence[Process]) -> None:
     """Wait until the listener has written so many rows."""
     end = time.monotonic() + _LONGEST_SECONDS
     database = await asyncpg.connect(here.database_url("tally"))
@@ -206,6 +206,6 @@ def _floor(name: str, batch: int) -> Contestant:
     return Contestant(name, roles, batch)
 
 
-def _own(name: str, batch: int) -> Contestant:
+def own(name: str, batch: int) -> Contestant:
     services = {service: ("benchmarks.hop", service) for service in ("tally", "ledger")}
     return Contestant(name, services, batch)

@@ -42,6 +42,10 @@ class Place:
     def database_url(self, service: str) -> str:
         return self.servers.database_url(service)
 
+    def port(self, service: str) -> int:
+        """Where a service answers over HTTP."""
+        return self.instance.first_port() + _PORTS[service]
+
     def renew(self) -> None:
         """Queues and tables without a trace of an earlier round."""
         admin = self.servers.admin
@@ -59,13 +63,13 @@ class Place:
         file = self.instance.folder / "peers.yaml"
         file.write_text(yaml.safe_dump({"peers": {PEER: _peer().model_dump(mode="json", exclude_defaults=True)}}))
         own = {"PYTHONPATH": str(CHECKOUT)}
-        for service, place in _PORTS.items():
+        for service in _PORTS:
             own |= {
                 f"{service.upper()}_{name}": value
                 for name, value in {
                     "DATABASE_URL": self.database_url(service),
                     "AMQP_URL": self.amqp_url(service),
-                    "HTTP_PORT": str(self.instance.first_port() + place),
+                    "HTTP_PORT": str(self.port(service)),
                     "PRINCIPALS_FILE": str(file),
                     "BATCH": str(batch),
                     "PREFETCH": "100",

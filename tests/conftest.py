@@ -1,23 +1,45 @@
 """Servers and systems for tests, and the services' logs beside a failure."""
 
 import os
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Generator
 from typing import Any
 
 import pytest
+from xdist.workermanage import WorkerController
 
-from tests.support.servers import TestServers, running_servers
+from tests.support.order import longest_first
+from tests.support.servers import TestServers, servers_of
 from tests.support.system import LIVE, System, new_system
+from tools.dev.instance import CHECKOUT, Instance
+from tools.dev.leftovers import destroy, new_instance, remove_leftovers
 
 _WITHOUT_SERVERS = frozenset({"unit", "contract", "architecture"})
+_INSTANCE = pytest.StashKey[Instance]()
+
+
+def pytest_configure_node(node: WorkerController) -> None:
+    """Tell a worker, before it starts, which instance all workers share. Called in the controlling process."""
+    node.workerinput["instance"] = _instance_of_this_run(node.config).name
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Side by side the long files come first, so that no worker has one left when the others are done."""
+    if hasattr(config, "workerinput"):
+        longest_first(items, root=config.rootpath / "tests")
 
 
 @pytest.fixture(scope="session")
-def servers() -> Iterator[TestServers]:
-    """A private broker and a private database server, once per test run."""
-    with running_servers() as servers:
-        os.environ["AFTERSALE_TEST_DATABASE_URL"] = servers.database_admin_url
-        yield servers
+def servers(request: pytest.FixtureRequest) -> TestServers:
+    """A private broker and a private database server, once per test run, whatever the number of workers."""
+    config = request.config
+    given: dict[str, Any] | None = getattr(config, "workerinput", None)
+    if given is None:
+        servers = servers_of(_instance_of_this_run(config))
+    else:
+        servers = servers_of(Instance(given["instance"]), worker=given["workerid"])
+    servers.start()
+    os.environ["AFTERSALE_TEST_DATABASE_URL"] = servers.database_admin_url
+    return servers
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -54,3 +76,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
             for running in system.processes:
                 report.sections.append((f"log of {running.service} ({running.url})", running.log_end(12)))
     return report
+
+
+def _instance_of_this_run(config: pytest.Config) -> Instance:
+    """Owned by the process that pytest was started as, and gone when it ends, also after Ctrl-C."""
+    if _INSTANCE not in config.stash:
+        remove_leftovers(CHECKOUT)
+        instance = config.stash[_INSTANCE] = new_instance(CHECKOUT)
+        config.add_cleanup(lambda: destroy(instance))
+    return config.stash[_INSTANCE]

@@ -19,7 +19,7 @@ from deploy.broker_admin import BrokerAdmin, BrokerRefused
 from deploy.provision import ProvisioningFailed, provision_broker, provision_databases
 from deploy.services import SERVICES, load_all
 from deploy.topology import build
-from services.directory.commands import load as load_directory
+from services.directory.file import load as load_directory
 from shared import migrations
 from shared.messaging.inbound.authorization import Principals
 

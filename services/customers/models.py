@@ -8,7 +8,6 @@ from uuid import UUID
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
-    Enum,
     ForeignKey,
     Index,
     LargeBinary,
@@ -22,24 +21,14 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from services.customers.search_rules import KeyKind
 from shared.contracts.customers import CustomerKind
-from shared.contracts.purchases import PurchaseStatus
+from shared.contracts.purchases import ContactRole, PurchaseStatus
 from shared.database import ServiceTables, Stamped
 from shared.ids import new_id
+from shared.records import enum_column
 
 Facts = dict[str, str | int | bool | None]
 REFERENCE: Final = "reference"
 EMAIL_AND_NAME: Final = "email_and_name"
-
-
-def _one_of(values: type[StrEnum], name: str) -> Enum:
-    return Enum(
-        values,
-        name=name,
-        native_enum=False,
-        create_constraint=True,
-        length=40,
-        values_callable=lambda members: [member.value for member in members],
-    )
 
 
 class CustomersTables(ServiceTables):
@@ -75,7 +64,7 @@ class Customer(Stamped, CustomersTables):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     client_id: Mapped[str] = mapped_column(String(63))
-    kind: Mapped[CustomerKind] = mapped_column(_one_of(CustomerKind, "kind"))
+    kind: Mapped[CustomerKind] = mapped_column(enum_column(CustomerKind, "kind"))
     customer_reference: Mapped[str | None] = mapped_column(String(255))
     currency: Mapped[str | None] = mapped_column(String(3))
     merged_into_id: Mapped[UUID | None] = mapped_column(ForeignKey("customer.id"))
@@ -87,6 +76,10 @@ class Customer(Stamped, CustomersTables):
     contacts: Mapped[list["ContactRow"]] = relationship(
         order_by="ContactRow.id", lazy="raise", passive_deletes="all", back_populates="customer"
     )
+
+    def contact(self, role: ContactRole) -> "ContactRow":
+        """The contact in a role; the contacts must have been loaded."""
+        return next(row for row in self.contacts if role in row.roles)
 
 
 class ContactRow(CustomersTables):
@@ -110,6 +103,15 @@ class ContactRow(CustomersTables):
     created_by: Mapped[str] = mapped_column(String(255))
 
     customer: Mapped[Customer] = relationship(lazy="raise", back_populates="contacts")
+
+    @property
+    def roles(self) -> tuple[ContactRole, ...]:
+        """The roles that the contact has; none if it is kept for the record only."""
+        return tuple(role for role in ContactRole if getattr(self, f"is_{role.value}"))
+
+    def set_role(self, role: ContactRole, *, has: bool) -> None:
+        """The contact has the role from now on, or has it no longer."""
+        setattr(self, f"is_{role.value}", has)
 
 
 class Identity(CustomersTables):
@@ -152,7 +154,7 @@ class CustomerPurchase(CustomersTables):
     customer_id: Mapped[UUID] = mapped_column(ForeignKey("customer.id"))
     reference_number: Mapped[str] = mapped_column(String(9), unique=True)
     client_order_id: Mapped[str] = mapped_column(String(64))
-    status: Mapped[PurchaseStatus] = mapped_column(_one_of(PurchaseStatus, "status"))
+    status: Mapped[PurchaseStatus] = mapped_column(enum_column(PurchaseStatus, "status"))
     status_version: Mapped[int]
     """Version of the purchase at which it had this status; news of older ones are ignored."""
     ordered_at: Mapped[datetime]
@@ -183,8 +185,8 @@ class Movement(CustomersTables):
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     purchase_id: Mapped[UUID] = mapped_column(ForeignKey("purchase.id"))
-    kind: Mapped[MovementKind] = mapped_column(_one_of(MovementKind, "kind"))
-    state: Mapped[MovementState] = mapped_column(_one_of(MovementState, "state"))
+    kind: Mapped[MovementKind] = mapped_column(enum_column(MovementKind, "kind"))
+    state: Mapped[MovementState] = mapped_column(enum_column(MovementState, "state"))
     amount: Mapped[int] = mapped_column(BigInteger)
 
 
@@ -232,7 +234,7 @@ class SearchKey(CustomersTables):
     )
 
     customer_id: Mapped[UUID] = mapped_column(ForeignKey("customer.id"), primary_key=True)
-    kind: Mapped[KeyKind] = mapped_column(_one_of(KeyKind, "kind"), primary_key=True)
+    kind: Mapped[KeyKind] = mapped_column(enum_column(KeyKind, "kind"), primary_key=True)
     term: Mapped[str] = mapped_column(Text(collation="C"), primary_key=True)
     client_id: Mapped[str] = mapped_column(String(63))
     root_id: Mapped[UUID] = mapped_column(ForeignKey("customer.id"))

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Final
 
-from services.customers.domain import ContactFields, fold, fold_email, likeness_of
+from services.customers.contact.rules import ContactFields
+from services.customers.identity.rules import fold, fold_email, likeness_of
 from shared.contracts.values import CARD_LAST4_FORM, REFERENCE_NUMBER_FORM
 from shared.search.addresses import Addresses
 from shared.search.keywords import Key, KeywordRules, Prefix

@@ -1,7 +1,7 @@
 """The directory: clients with their settings, and the people who work for them."""
 
+from services.directory.announce import ANNOUNCE
 from services.directory.handlers import handlers
-from services.directory.jobs import ANNOUNCE
 from services.directory.models import DirectoryTables
 from services.directory.settings import DirectorySettings
 from shared.messaging.service import Service

@@ -1,6 +1,6 @@
 """What the directory takes from the broker; each message is one use case."""
 
-from services.directory import audit, clients, people, places
+from services.directory import client, place, user, view
 from shared.contracts.directory import (
     AssignRoles,
     AuditPage,
@@ -31,54 +31,54 @@ handlers = Handlers("directory")
 
 @handlers.command(ConfigureClient, lane=lambda _command: "client")
 async def configure_client(command: ConfigureClient, work: UnitOfWork) -> ClientSaved:
-    return await clients.configure_client(work, command)
+    return await client.configure_client(work, command)
 
 
 @handlers.command(SaveUser, lane=lambda command: f"user/{command.name}")
 async def save_user(command: SaveUser, work: UnitOfWork) -> UserSaved:
-    return await people.save_user(work, command)
+    return await user.save_user(work, command)
 
 
 @handlers.command(AssignRoles, lane=lambda command: f"user/{command.user}")
 async def assign_roles(command: AssignRoles, work: UnitOfWork) -> UserSaved:
-    return await people.assign_roles(work, command)
+    return await user.assign_roles(work, command)
 
 
 @handlers.command(SaveOffice, lane=lambda command: f"office/{command.office}")
 async def save_office(command: SaveOffice, work: UnitOfWork) -> PlaceSaved:
-    return await places.save_office(work, command)
+    return await place.save_office(work, command)
 
 
 @handlers.command(SaveDepartment, lane=lambda command: f"department/{command.department}")
 async def save_department(command: SaveDepartment, work: UnitOfWork) -> PlaceSaved:
-    return await places.save_department(work, command)
+    return await place.save_department(work, command)
 
 
 @handlers.query(GetClient)
 async def get_client(query: GetClient, work: UnitOfWork) -> ClientView:
-    return await clients.get_client(work, query)
+    return await view.get_client(work, query)
 
 
 @handlers.query(ListClients)
 async def list_clients(query: ListClients, work: UnitOfWork) -> ClientPage:
-    return await clients.list_clients(work, query)
+    return await view.list_clients(work, query)
 
 
 @handlers.query(ListUsers)
 async def list_users(query: ListUsers, work: UnitOfWork) -> UserPage:
-    return await people.list_users(work, query)
+    return await view.list_users(work, query)
 
 
 @handlers.query(ListOffices)
 async def list_offices(query: ListOffices, work: UnitOfWork) -> OfficePage:
-    return await places.list_offices(work, query)
+    return await view.list_offices(work, query)
 
 
 @handlers.query(ListDepartments)
 async def list_departments(query: ListDepartments, work: UnitOfWork) -> DepartmentPage:
-    return await places.list_departments(work, query)
+    return await view.list_departments(work, query)
 
 
 @handlers.query(ListAudit)
 async def list_audit(query: ListAudit, work: UnitOfWork) -> AuditPage:
-    return await audit.list_audit(work, query)
+    return await view.list_audit(work, query)

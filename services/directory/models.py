@@ -1,7 +1,7 @@
 """Tables of the directory."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import (
@@ -18,7 +18,15 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from shared.contracts.directory import ClientSettings
+from shared.contracts.directory import (
+    ClientChanged,
+    ClientRoles,
+    ClientSettings,
+    DepartmentChanged,
+    OfficeChanged,
+    RecordKind,
+    UserChanged,
+)
 from shared.database import ServiceTables, Stamped
 from shared.ids import new_id
 
@@ -35,36 +43,92 @@ class Client(Stamped, DirectoryTables):
     __tablename__ = "client"
     __table_args__ = (CheckConstraint("client_id <> 'platform'", name="is_a_seller"),)
 
+    record_kind: ClassVar = RecordKind.CLIENT
     client_id: Mapped[str] = mapped_column(String(63), primary_key=True)
     settings: Mapped[dict[str, Any]] = mapped_column(JSONB)
 
     @property
-    def agreed(self) -> ClientSettings:
+    def record_id(self) -> str:
+        """The id by which messages and the audit trail know it."""
+        return self.client_id
+
+    @property
+    def order_key(self) -> str:
+        """What its events are kept in order by."""
+        return f"client/{self.client_id}"
+
+    @property
+    def current_settings(self) -> ClientSettings:
         """The settings as they are now, with the defaults of this release where an older one wrote them."""
         return ClientSettings.model_validate(self.settings, strict=False, extra="ignore")
 
+    def event(self) -> ClientChanged:
+        """The client as it is."""
+        return ClientChanged(client_id=self.client_id, version=self.version, settings=self.current_settings)
 
-class Office(Stamped, DirectoryTables):
+
+class Place:
+    """What offices and departments have in common."""
+
+    record_kind: ClassVar[RecordKind]
+    client_id: Mapped[str]
+    id: Mapped[str]
+
+    @property
+    def record_id(self) -> str:
+        """The id by which messages and the audit trail know it."""
+        return self.id
+
+    @property
+    def order_key(self) -> str:
+        """What its events are kept in order by."""
+        return f"{self.record_kind}/{self.client_id}/{self.id}"
+
+
+class Office(Place, Stamped, DirectoryTables):
     """An office of a client or of the platform."""
 
     __tablename__ = "office"
 
+    record_kind: ClassVar = RecordKind.OFFICE
     client_id: Mapped[str] = mapped_column(String(63), primary_key=True)
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     name: Mapped[str] = mapped_column(String(255))
     time_zone: Mapped[str] = mapped_column(String(64))
     active: Mapped[bool] = mapped_column(default=True)
 
+    def event(self) -> OfficeChanged:
+        """The office as it is."""
+        return OfficeChanged(
+            client_id=self.client_id,
+            office=self.id,
+            version=self.version,
+            name=self.name,
+            time_zone=self.time_zone,
+            active=self.active,
+        )
 
-class Department(Stamped, DirectoryTables):
+
+class Department(Place, Stamped, DirectoryTables):
     """A department of a client or of the platform."""
 
     __tablename__ = "department"
 
+    record_kind: ClassVar = RecordKind.DEPARTMENT
     client_id: Mapped[str] = mapped_column(String(63), primary_key=True)
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     name: Mapped[str] = mapped_column(String(255))
     active: Mapped[bool] = mapped_column(default=True)
+
+    def event(self) -> DepartmentChanged:
+        """The department as it is."""
+        return DepartmentChanged(
+            client_id=self.client_id,
+            department=self.id,
+            version=self.version,
+            name=self.name,
+            active=self.active,
+        )
 
 
 class User(Stamped, DirectoryTables):
@@ -77,6 +141,7 @@ class User(Stamped, DirectoryTables):
         Index("ix_staff_user_client_id", "client_id", "name"),
     )
 
+    record_kind: ClassVar = RecordKind.USER
     name: Mapped[str] = mapped_column(String(63), primary_key=True)
     client_id: Mapped[str] = mapped_column(String(63))
     display_name: Mapped[str] = mapped_column(String(255))
@@ -88,6 +153,39 @@ class User(Stamped, DirectoryTables):
     grants: Mapped[list["Grant"]] = relationship(
         lazy="raise", order_by="(Grant.client_id, Grant.role)", cascade="all, delete-orphan"
     )
+
+    @property
+    def record_id(self) -> str:
+        """The id by which messages and the audit trail know it."""
+        return self.name
+
+    @property
+    def order_key(self) -> str:
+        """What its events are kept in order by."""
+        return f"user/{self.name}"
+
+    def roles_for(self, client_id: str) -> list[str]:
+        """The roles for a client, of the grants that were loaded."""
+        return sorted(grant.role for grant in self.grants if grant.client_id == client_id)
+
+    def client_roles(self) -> tuple[ClientRoles, ...]:
+        """The roles by client, of the grants that were loaded."""
+        clients = sorted({grant.client_id for grant in self.grants})
+        return tuple(ClientRoles(client_id=client, roles=tuple(self.roles_for(client))) for client in clients)
+
+    def event(self) -> UserChanged:
+        """The user as known now; all grants must have been loaded."""
+        return UserChanged(
+            name=self.name,
+            version=self.version,
+            display_name=self.display_name,
+            email=self.email,
+            client_id=self.client_id,
+            office=self.office,
+            department=self.department,
+            active=self.active,
+            roles=self.client_roles(),
+        )
 
 
 class Grant(DirectoryTables):

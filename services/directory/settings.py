@@ -1,8 +1,9 @@
 """Settings of the directory, read from variables that begin with `DIRECTORY_`."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import Field
+from pydantic_settings import SettingsConfigDict
 
 from shared.settings import ServiceSettings
 
@@ -10,6 +11,6 @@ from shared.settings import ServiceSettings
 class DirectorySettings(ServiceSettings):
     """What every service needs, and nothing more."""
 
-    prefix: ClassVar[str] = "DIRECTORY_"
+    model_config = SettingsConfigDict(env_prefix="DIRECTORY_")
 
     http_port: Annotated[int, Field(ge=1, le=65535)] = 8107

@@ -1,8 +1,9 @@
 """Settings of the error log, read from variables that begin with `ERRORLOG_`."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import Field
+from pydantic_settings import SettingsConfigDict
 
 from shared.settings import ServiceSettings
 
@@ -10,6 +11,6 @@ from shared.settings import ServiceSettings
 class ErrorlogSettings(ServiceSettings):
     """What every service needs, and nothing more."""
 
-    prefix: ClassVar[str] = "ERRORLOG_"
+    model_config = SettingsConfigDict(env_prefix="ERRORLOG_")
 
     http_port: Annotated[int, Field(ge=1, le=65535)] = 8106

@@ -2,9 +2,10 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import SettingsConfigDict
 
 from services.notifications.transport import SmtpServer
 from shared.contracts.values import EmailAddress, Line
@@ -19,7 +20,7 @@ Domain = Annotated[str, Field(pattern=r"^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$", max
 class SenderSettings(EnvironmentSettings):
     """Under whose name mails go out. Read where a mail is rendered, so apart from the service's other settings."""
 
-    prefix: ClassVar[str] = PREFIX
+    model_config = SettingsConfigDict(env_prefix=PREFIX)
 
     sender_address: EmailAddress
     """The From address and the envelope sender; its domain must be one the SMTP server may send for."""
@@ -36,7 +37,7 @@ def sender_settings() -> SenderSettings:
 
 
 class Settings(ServiceSettings):
-    prefix: ClassVar[str] = PREFIX
+    model_config = SettingsConfigDict(env_prefix=PREFIX)
 
     http_port: Annotated[int, Field(ge=1, le=65535)] = 8103
     smtp_url: SecretStr

@@ -1,14 +1,15 @@
 """Settings of the purchases service, beside those of every service."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
+from pydantic_settings import SettingsConfigDict
 
 from shared.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
-    prefix: ClassVar[str] = "PURCHASES_"
+    model_config = SettingsConfigDict(env_prefix="PURCHASES_")
 
     http_port: Annotated[int, Field(ge=1, le=65535)] = 8101
     refund_provider: Literal["manual"] = "manual"

@@ -19,7 +19,7 @@ from shared.contracts.purchases import (
 from shared.contracts.refusals import Refused
 from shared.contracts.values import AllowedAction
 from shared.messaging.unit_of_work import UnitOfWork
-from shared.staff.permitted import as_permitted
+from shared.staff.permitted_actions import as_permitted
 
 NEWEST_ENTRIES = 200
 

@@ -4,7 +4,6 @@ A line says what happened (`event`, a stable name) and where, never what was in 
 hold such data, so of an exception only its type and our own stack frame are written.
 """
 
-import json
 import logging
 import re
 import sys
@@ -113,7 +112,9 @@ def configure(service: str, level: str = "INFO", stream: TextIO | None = None) -
             _fold_exception,
             _trace_ids,
             _AllowList(),
-            _pretty if out.isatty() else _json,
+            structlog.dev.ConsoleRenderer(timestamp_key="ts", sort_keys=False)
+            if out.isatty()
+            else structlog.processors.JSONRenderer(ensure_ascii=True, separators=(",", ":")),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.WriteLoggerFactory(file=out),
@@ -232,18 +233,6 @@ def _plain(value: object) -> str | int | float | bool:
             return str(value)
         case _:
             return type(value).__name__
-
-
-def _json(_logger: object, _method: str, line: Line) -> str:
-    return json.dumps(line, ensure_ascii=True, separators=(",", ":"))
-
-
-def _pretty(_logger: object, _method: str, line: Line) -> str:
-    colour = {"debug": 90, "info": 36, "warning": 33}.get(line["level"], 31)
-    rest = " ".join(
-        f"{name}={value}" for name, value in line.items() if name not in {"ts", "level", "service", "version", "event"}
-    )
-    return f"{line['ts'][11:23]} {line['service']:<14} \033[{colour}m{line['event']}\033[0m {rest}".rstrip()
 
 
 class _Libraries(logging.Handler):

@@ -3,7 +3,6 @@
 Without an endpoint nothing is recorded; ids still travel, so that log lines of one flow can be found together.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,19 +11,18 @@ from typing import Any, Final
 from uuid import UUID
 
 from opentelemetry import trace
-from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
-from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from shared.observability.logs import error_type, logger
 from shared.version import VERSION
 
-TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
-MAX_TRACEPARENT: Final = 128
 OTLP_PACKAGE: Final = "opentelemetry-exporter-otlp-proto-http"
+_W3C: Final = TraceContextTextMapPropagator()
 
 
 @dataclass(frozen=True)
@@ -80,9 +78,10 @@ class Tracing:
 
     @contextmanager
     def _span(self, name: str, kind: SpanKind, attributes: dict[str, str], traceparent: str | None) -> Iterator[Span]:
-        creation = parse_traceparent(traceparent)
-        parent = trace.set_span_in_context(NonRecordingSpan(creation)) if creation is not None else Context()
-        links = [Link(creation)] if creation is not None else []
+        # What is no trace context begins a new trace.
+        parent = _W3C.extract({"traceparent": traceparent} if traceparent else {})
+        creation = trace.get_current_span(parent).get_span_context()
+        links = [Link(creation)] if creation.is_valid else []
         with self._tracer.start_as_current_span(
             name,
             context=parent,
@@ -113,22 +112,9 @@ def fail(span: Span, kind: str) -> None:
 
 def current_traceparent() -> str | None:
     """The running span as a `traceparent` header, to be written beside what is sent."""
-    context = trace.get_current_span().get_span_context()
-    if not context.is_valid:
-        return None
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
-
-
-def parse_traceparent(value: object) -> SpanContext | None:
-    """The span a `traceparent` header names; None for anything that is not one. It comes from strangers."""
-    if not isinstance(value, str) or len(value) > MAX_TRACEPARENT:
-        return None
-    match = TRACEPARENT.fullmatch(value)
-    if match is None or match[1] == "ff" or (match[1] == "00" and match[5]):
-        return None
-    flags = TraceFlags(int(match[4], 16))
-    context = SpanContext(int(match[2], 16), int(match[3], 16), is_remote=True, trace_flags=flags)
-    return context if context.is_valid else None
+    headers: dict[str, str] = {}
+    _W3C.inject(headers)
+    return headers.get("traceparent")
 
 
 def messaging_attributes(operation: str, message: Travelling) -> dict[str, str]:

@@ -97,6 +97,11 @@ def test_faststream_never_answers_by_itself() -> None:
     assert "AckPolicy.MANUAL" in text
 
 
+def test_no_exception_is_made_for_private_attributes_of_others() -> None:
+    """ruff refuses them (SLF001). A library may change what it keeps to itself in any release."""
+    assert not [name_of(file) for file in sources(*CODE, "benchmarks") if "SLF001" in file.read_text()]
+
+
 def test_every_event_has_a_publisher_and_every_command_a_receiver() -> None:
     services = load_all()
     code = {

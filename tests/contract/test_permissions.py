@@ -11,7 +11,7 @@ from shared.contracts.permissions import NEEDED, PLATFORM_ROLES, ROLES, Permissi
 from shared.contracts.refusals import Refused
 from shared.messaging.inbound.authorization import Principals
 from shared.messaging.names import QueueKind
-from shared.staff.checking import StaffMember, check_member
+from shared.staff.permission_check import StaffMember, check_member
 from tools.pages.contracts import PERMISSIONS
 from tools.pages.permissions import ALLOWED, REFUSED
 from tools.pages.problem_codes import ROOT

@@ -15,6 +15,7 @@ import pytest
 from deploy.provision import provision_counting
 from shared.contracts.customers import GetCustomer, SearchCustomers
 from shared.contracts.purchases import GetPurchase, SearchPurchases
+from tests.support.screen import Quiet
 from tests.support.servers import TestServers
 from tests.support.system import System, new_system
 from tools.load import fill as filling
@@ -29,22 +30,8 @@ from tools.load.scenario import all_scenarios
 from tools.load.shots import CHECKOUT, CONSOLE, RECEIPT, Ledger, Shot, shot
 from tools.load.world import World
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 _DATABASES = ("purchases", "customers", "notifications", "errorlog")
-
-
-class Quiet:
-    """A screen that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.steps: list[str] = []
-        self.done: list[int] = []
-
-    def step(self, words: str) -> None:
-        self.steps.append(words)
-
-    def progress(self, name: str, done: int, total: int) -> None:
-        self.done.append(done)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +65,7 @@ async def load(system: System, scenario: str, *, rate: float, seconds: float) ->
     result = await run_load(
         place, all_scenarios()[scenario], screen, rate=rate, seconds=seconds, patience=Patience(proof=30)
     )
-    assert screen.done[-1] == round(rate * seconds)
+    assert screen.progressed["messages"][-1][0] == round(rate * seconds)
     return place, result
 
 

@@ -2,7 +2,6 @@
 
 import email
 import email.policy
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from aiosmtpd.controller import Controller
 
+from tests.support.ports import Ports
 from tools.dev.mailcatcher import MAX_BYTES, Keeper
 
 
@@ -32,9 +32,9 @@ class Mails:
 
 
 @contextmanager
-def catching_mails(folder: Path) -> Iterator[Mails]:
-    """An SMTP server on loopback."""
-    port = free_port()
+def catching_mails(folder: Path, ports: Ports) -> Iterator[Mails]:
+    """An SMTP server on loopback, on one of these ports."""
+    port = ports.take()
     keeper = Keeper(folder)
     controller = Controller(keeper, hostname="127.0.0.1", port=port, data_size_limit=MAX_BYTES, enable_SMTPUTF8=True)
     controller.start()
@@ -42,10 +42,3 @@ def catching_mails(folder: Path) -> Iterator[Mails]:
         yield Mails(f"smtp://127.0.0.1:{port}", folder)
     finally:
         controller.stop()
-
-
-def free_port() -> int:
-    """A port on which nothing listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

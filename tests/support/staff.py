@@ -2,7 +2,7 @@
 
 import asyncpg
 
-from services.directory.commands import load
+from services.directory.file import load
 from shared.contracts import SERVICES
 from tools.dev.instance import CHECKOUT
 

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -13,8 +13,9 @@ from typing import Any
 
 import asyncpg
 
-from tests.support.mails import Mails, catching_mails, free_port
+from tests.support.mails import Mails, catching_mails
 from tests.support.peer import Peer, peer
+from tests.support.ports import Ports
 from tests.support.servers import SERVICE_NAMES, TestServers
 from tests.support.wait import wait_until
 from tools.dev.instance import CHECKOUT
@@ -53,7 +54,7 @@ class Running:
             assert self.process.alive, f"{self.service} ended with {self.process.exit_code}:\n{self.log_end()}"
             return self.is_ready
 
-        await wait_until(lambda: asyncio.to_thread(ready), _START_SECONDS, what=f"{self.service} is ready")
+        await wait_until(lambda: asyncio.to_thread(ready), _START_SECONDS, what=f"{self.service} is ready", every=0.1)
 
     async def kill(self) -> None:
         """SIGKILL: as in a power cut, no clean-up runs."""
@@ -82,6 +83,7 @@ class System:
     servers: TestServers
     vhost: str
     mails: Mails
+    ports: Ports
     databases: dict[str, str] = field(default_factory=dict)
     processes: list[Running] = field(default_factory=list)
 
@@ -117,26 +119,33 @@ class System:
         """
         started = [self._start(service, env or {}) for service in services or SERVICE_NAMES]
         if wait:
-            for running in started:
-                await running.wait_ready()
+            await asyncio.gather(*(running.wait_ready() for running in started))
         return started
 
     async def start_one(self, service: str, *, env: Mapping[str, str] | None = None, wait: bool = True) -> Running:
         """Start one process of a service."""
         return (await self.start(service, env=env, wait=wait))[0]
 
-    async def stop(self) -> None:
-        """Stop every process of this system."""
-        for running in self.processes:
-            running.process.send(signal.SIGTERM)
-        for running in self.processes:
-            if not await asyncio.to_thread(running.process.wait, _STOP_SECONDS):
-                await running.kill()
+    async def kill(self) -> None:
+        """End every process of this system at once: nothing of it is needed any more."""
+        await asyncio.gather(*(running.kill() for running in self.processes))
 
     async def queue_length(self, queue: str) -> int:
-        """Messages in a queue, whether or not somebody has them in hand. The broker's figure is up to 5 s old."""
+        """Messages in a queue, whether or not somebody has them in hand; up to half a second old."""
         found = await asyncio.to_thread(self.servers.admin.get, "queues", self.vhost, queue)
         return int(found.get("messages", 0))
+
+    def messages_in(self, queue: str) -> list[dict[str, Any]]:
+        """The messages that wait in a queue, as the broker's HTTP API shows them; they stay there."""
+        what = {"count": 1000, "ackmode": "ack_requeue_true", "encoding": "auto"}
+        found: list[dict[str, Any]] = self.servers.admin.post("queues", self.vhost, queue, "get", body=what)
+        return found
+
+    async def until_in(self, queue: str, timeout: float = 15) -> list[dict[str, Any]]:
+        """Wait until something is in a queue, and return it."""
+        return await wait_until(
+            lambda: asyncio.to_thread(self.messages_in, queue), timeout, what=f"something is in {queue}"
+        )
 
     def queue_depths(self) -> dict[str, tuple[int, int]]:
         """Of every queue that is not empty, what waits and what somebody has in hand."""
@@ -146,7 +155,7 @@ class System:
 
     def _start(self, service: str, env: Mapping[str, str]) -> Running:
         register = self.servers.instance.processes
-        port = free_port()
+        port = self.ports.take()
         name = f"{self.vhost}-{service}-{len(self.processes)}"
         process = register.start(
             name,
@@ -176,19 +185,23 @@ class System:
 @asynccontextmanager
 async def new_system(servers: TestServers) -> AsyncIterator[System]:
     """A system with nothing running in it yet; everything of it is gone afterwards."""
-    vhost = f"t{next(_numbers)}"
-    await asyncio.to_thread(servers.provision_vhost, vhost)
+    vhost = f"{servers.worker}t{next(_numbers)}"
     with ExitStack() as stack:
-        mails = stack.enter_context(catching_mails(servers.instance.folder / vhost))
-        system = System(servers, vhost, mails)
-        for service in SERVICE_NAMES:
-            system.databases[service] = f"{vhost}_{service}"
-            await servers.new_database(service, system.databases[service])
+        ports = stack.enter_context(closing(Ports()))
+        mails = stack.enter_context(catching_mails(servers.instance.folder / vhost, ports))
+        system = System(servers, vhost, mails, ports)
+        system.databases = {service: f"{vhost}_{service}" for service in SERVICE_NAMES}
+        await asyncio.gather(
+            asyncio.to_thread(servers.provision_vhost, vhost),
+            *(servers.new_database(service, name) for service, name in system.databases.items()),
+        )
         LIVE.add(system)
         try:
             yield system
         finally:
-            await system.stop()
+            await system.kill()
             LIVE.discard(system)
-            await asyncio.to_thread(servers.admin.delete, "vhosts", vhost)
-            await servers.drop_databases(*system.databases.values())
+            await asyncio.gather(
+                asyncio.to_thread(servers.admin.delete, "vhosts", vhost),
+                servers.drop_databases(*system.databases.values()),
+            )

@@ -71,7 +71,7 @@ class Traffic:
     async def _connection(self) -> Peer:
         async with self._connected:
             if self._peer is None or not self._peer.connection.connected.is_set():
-                self._peer = await asyncio.wait_for(Peer(self.url).open(), 5)
+                self._peer = await asyncio.wait_for(Peer(self.url, actor="service:checkout").open(), 5)
             return self._peer
 
 

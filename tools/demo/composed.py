@@ -13,8 +13,9 @@ from typing import Final
 from rich.console import Console
 
 from tools.demo.reading import FileUnusable, find_files
+from tools.demo.result import show
 from tools.demo.run import Place, run_demo
-from tools.demo.screen import Steps, show
+from tools.screen import Steps
 
 SHIPPED: Final = Path("tools/demo/purchases.csv")
 _SERVICES: Final = ("purchases", "notifications", "errorlog")

@@ -1,6 +1,7 @@
 """How much memory processes take, from `/proc`."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,22 +16,23 @@ class Memory:
     peak: int | None
 
 
-def memory_of(pid: int) -> Memory | None:
-    """The memory of a process and all its children; None where the system does not tell."""
-    tree = [pid, *_descendants(pid)]
+def memory_of(pid: int, apart: Collection[int] = ()) -> Memory | None:
+    """The memory of a process and all its children but those counted `apart`; None where the system does not tell."""
+    tree = [pid, *descendants(pid, apart)]
     shares = [share for process in tree if (share := _share(process)) is not None]
     if not shares:
         return None
     return Memory(sum(shares), _kilobytes(_PROC / str(pid) / "status", "VmHWM") if len(tree) == 1 else None)
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int, apart: Collection[int] = ()) -> list[int]:
+    """The children of a process, theirs, and so on, without those that are counted `apart`."""
     try:
         text = "".join(file.read_text() for file in (_PROC / str(pid) / "task").glob("*/children"))
     except OSError:
         return []
-    children = [int(child) for child in text.split()]
-    return [one for child in children for one in (child, *_descendants(child))]
+    children = [child for child in map(int, text.split()) if child not in apart]
+    return [one for child in children for one in (child, *descendants(child, apart))]
 
 
 def _share(pid: int) -> int | None:

@@ -9,17 +9,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 from uuid import uuid4
 
 from shared.contracts.purchases import GetPurchase, RecordPurchase, RequestRefund
+from tools.client import Answer, NoReply, PatientClient
 from tools.demo.databases import Databases
 from tools.demo.journal import ACCEPTED, REFUSED, UNANSWERED, Journal
 from tools.demo.mails import find_new_mails, read_mails
 from tools.demo.orders import CLIENT, Orders, Wish
-from tools.demo.peer import Answer, NoReply, Peer
 from tools.demo.proof import Proof, compare
 from tools.demo.reading import Tally, count_invoices, read_invoices
+from tools.screen import Screen
 
 PEER: Final = "checkout"
 WINDOW: Final = 64
@@ -36,14 +37,6 @@ class Place:
     """Of the peer `checkout`."""
     database_urls: Mapping[str, str]
     maildir: Path
-
-
-class Screen(Protocol):
-    """Where people see what goes on."""
-
-    def step(self, words: str) -> None: ...
-
-    def progress(self, name: str, done: int, total: int) -> None: ...
 
 
 @dataclass
@@ -101,7 +94,7 @@ class _Run:
         summary = self._summary
         began = time.monotonic()
         since = await self._databases.now()
-        async with Peer(self._place.amqp_url, name=PEER, client_id=CLIENT, actor=f"service:{PEER}") as peer:
+        async with PatientClient(self._place.amqp_url, client=CLIENT, actor=f"service:{PEER}", app="demo") as peer:
             async with self._reading_mails():
                 await self._send_purchases(peer, files, limit)
                 await self._send_refunds(peer)
@@ -115,7 +108,7 @@ class _Run:
         summary.seconds["total"] = time.monotonic() - began
         return summary
 
-    async def _send_purchases(self, peer: Peer, files: Sequence[Path], limit: int | None) -> None:
+    async def _send_purchases(self, peer: PatientClient, files: Sequence[Path], limit: int | None) -> None:
         total = await asyncio.to_thread(count_invoices, files, limit)
         self._screen.step(f"Recording purchases: {RecordPurchase.key} from the peer {PEER}, with payment")
         began = time.monotonic()
@@ -130,13 +123,13 @@ class _Run:
         self._screen.progress("invoices", self._summary.invoices, self._summary.invoices)
         self._summary.seconds["purchases"] = time.monotonic() - began
 
-    async def _send_purchase(self, peer: Peer, wish: Wish) -> None:
+    async def _send_purchase(self, peer: PatientClient, wish: Wish) -> None:
         answer = await _ask(peer, RecordPurchase.key, wish)
         state, code = _outcome(answer)
-        reference_number = str(answer.facts["reference_number"]) if answer and answer.accepted else None
+        reference_number = str(answer.body["reference_number"]) if answer and answer.accepted else None
         self._journal.note_purchase(wish.number, state, code, reference_number)
 
-    async def _send_refunds(self, peer: Peer) -> None:
+    async def _send_refunds(self, peer: PatientClient) -> None:
         total = self._journal.count("refund")
         self._screen.step(f"Requesting refunds: {RequestRefund.key}")
         began = time.monotonic()
@@ -146,7 +139,7 @@ class _Run:
                 self._screen.progress("refunds", done, total)
         self._summary.seconds["refunds"] = time.monotonic() - began
 
-    async def _send_refund(self, peer: Peer, wish: Wish) -> None:
+    async def _send_refund(self, peer: PatientClient, wish: Wish) -> None:
         answer = await _ask(peer, RequestRefund.key, wish)
         self._journal.note_refund(wish.number, *_outcome(answer))
 
@@ -200,7 +193,7 @@ class _Run:
                 return
             await asyncio.sleep(_PROOF_POLL_SECONDS)
 
-    async def _example(self, peer: Peer) -> dict[str, Any] | None:
+    async def _example(self, peer: PatientClient) -> dict[str, Any] | None:
         """One purchase with all that happened to it, asked for by message; one with a refund if there is any."""
         order_id = self._journal.example()
         if order_id is None:
@@ -210,7 +203,7 @@ class _Run:
             answer = await peer.ask(GetPurchase.key, query.model_dump_json(exclude_none=True).encode(), uuid4())
         except NoReply:
             return None
-        return answer.facts if answer.accepted else None
+        return answer.body if answer.accepted else None
 
     def _count(self) -> None:
         summary, journal = self._summary, self._journal
@@ -249,7 +242,7 @@ class _Window:
         self._group.create_task(work).add_done_callback(lambda _: self._free.release())
 
 
-async def _ask(peer: Peer, key: str, wish: Wish) -> Answer | None:
+async def _ask(peer: PatientClient, key: str, wish: Wish) -> Answer | None:
     try:
         return await peer.ask(key, wish.body, wish.message_id)
     except NoReply:

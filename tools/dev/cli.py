@@ -33,7 +33,7 @@ app.add_typer(peers.app, name="peer")
 app.add_typer(directory.app, name="directory")
 app.command("lint")(checks.lint)
 _FOR_PYTEST: Final = {"allow_extra_args": True, "ignore_unknown_options": True}
-app.command("test", context_settings=_FOR_PYTEST)(checks.test)
+app.command("test", context_settings=_FOR_PYTEST)(checks.run_tests)
 app.command("chaos", context_settings=_FOR_PYTEST)(checks.chaos)
 
 InstanceName = Annotated[

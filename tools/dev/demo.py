@@ -14,11 +14,12 @@ from rich.console import Console
 
 from tools.demo.memory import Memory, memory_of
 from tools.demo.reading import FileUnusable, find_files
+from tools.demo.result import show
 from tools.demo.run import PEER, Place, Summary, run_demo
-from tools.demo.screen import Steps, show
 from tools.dev.failure import SetupFailed
 from tools.dev.instance import Instance
 from tools.dev.system import LocalSystem
+from tools.screen import Steps
 
 SHIPPED: Final = Path(__file__).resolve().parents[1] / "demo" / "purchases.csv"
 _SERVICES: Final = ("purchases", "notifications", "errorlog")

@@ -22,19 +22,19 @@ def import_(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)], instance: InstanceName = "main"
 ) -> None:
     """Make the directory as a file says. The system must be up; services know of it within seconds."""
-    changed = _run(commands().load(_url(instance), file), f"{file} was not imported")
+    changed = _run(directory_file().load(_url(instance), file), f"{file} was not imported")
     typer.echo(f"{changed} records changed.")
 
 
 @app.command()
 def export(instance: InstanceName = "main") -> None:
     """Write the directory as it is to the standard output."""
-    sys.stdout.write(_run(commands().dump(_url(instance)), "the directory cannot be read"))
+    sys.stdout.write(_run(directory_file().dump(_url(instance)), "the directory cannot be read"))
 
 
-def commands() -> Any:
-    """The directory's own commands. Imported here: they bring the whole service with them."""
-    return importlib.import_module("services.directory.commands")
+def directory_file() -> Any:
+    """Reading the file in and writing it. Imported here: they bring the whole service with them."""
+    return importlib.import_module("services.directory.file")
 
 
 def _url(instance: str) -> str:

@@ -71,7 +71,7 @@ class Instance:
 
     def first_port(self) -> int:
         """The first port of the instance's block; a free block is chosen when there is none yet."""
-        with self._mutex:
+        with self._alone():
             state = self._read()
             port = state.get("first_port")
             if not isinstance(port, int):
@@ -83,7 +83,7 @@ class Instance:
         """Choose another block if something else has taken one of our ports while the instance was down."""
         if self.processes.all():
             return
-        with self._mutex:
+        with self._alone():
             state = self._read()
             port = state.get("first_port")
             if isinstance(port, int) and not _block_is_free(port):
@@ -91,7 +91,7 @@ class Instance:
 
     def secret(self, name: str) -> str:
         """The generated password of that name, the same at every start."""
-        with self._mutex:
+        with self._alone():
             state = self._read()
             kept = state.setdefault("secrets", {})
             if not isinstance(kept, dict):
@@ -123,6 +123,13 @@ class Instance:
             if entry.is_symlink():
                 shutil.rmtree(entry.resolve(), ignore_errors=True)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else, in this process or another one, chooses a port or a password of this instance meanwhile."""
+        with self._mutex, (self.folder / "state.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     @property
     def _state(self) -> Path:

@@ -12,9 +12,9 @@ PREFIX: Final = "test-"
 OWNER: Final = "owner"
 
 
-def test_instance(checkout: Path) -> Instance:
-    """A new instance for this test run, owned by this process."""
-    instance = Instance(f"{PREFIX}{os.getpid()}", checkout=checkout)
+def new_instance(checkout: Path, purpose: str = "") -> Instance:
+    """A new instance for this test run, owned by this process: gone with it, at the latest at the next run."""
+    instance = Instance(f"{PREFIX}{os.getpid()}{purpose and f'-{purpose}'}", checkout=checkout)
     instance.processes.note(OWNER, os.getpid())
     return instance
 

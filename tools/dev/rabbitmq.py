@@ -50,18 +50,21 @@ class RabbitMQ:
     def url_for(self, user: str, password: str, vhost: str) -> str:
         return f"amqp://{user}:{quote(password)}@127.0.0.1:{self._instance.port('amqp')}/{quote(vhost, safe='')}"
 
-    def start(self) -> Process:
-        """Start the node. Does nothing if it runs."""
+    def start(self, *, figures_every_ms: int | None = None) -> Process:
+        """Start the node. Does nothing if it runs.
+
+        `figures_every_ms`: how old the figures of its HTTP API may be, RabbitMQ's own five seconds without it.
+        """
         instance = self._instance
         if running := instance.processes.find(NAME):
             return running
         script = find_server() or self._bring_server()
         if script is None:
-            return self._start_in_docker()
+            return self._start_in_docker(figures_every_ms)
         account = account_for("rabbitmq", "nobody")
         folder = instance.data_folder(NAME, account)
         environment = self._environment(folder)
-        self._configure(folder, account)
+        self._configure(folder, account, figures_every_ms)
         if instance.processes.find(EPMD) is None:
             instance.processes.start(
                 EPMD,
@@ -99,16 +102,16 @@ class RabbitMQ:
             epmd.stop(2)
         processes.forget(EPMD)
 
-    def _configure(self, folder: Path, account: Account | None) -> None:
+    def _configure(self, folder: Path, account: Account | None, figures_every_ms: int | None) -> None:
         for name in ("mnesia", "log", "conf"):
             (folder / name).mkdir(exist_ok=True)
             _own(folder / name, account)
         _write(folder / "conf" / "enabled_plugins", "[rabbitmq_management].\n", account)
-        _write(folder / "conf" / "rabbitmq.conf", self._configuration(inside_container=False), account)
+        _write(folder / "conf" / "rabbitmq.conf", self._configuration(figures_every_ms), account)
         _write(folder / "conf" / "rabbitmq-env.conf", "", account)
         _write(folder / ".erlang.cookie", self._instance.secret("erlang-cookie"), account, 0o400)
 
-    def _configuration(self, *, inside_container: bool) -> str:
+    def _configuration(self, figures_every_ms: int | None, *, inside_container: bool = False) -> str:
         lines = [
             f"default_vhost = {VHOST}",
             f"default_user = {ADMIN}",
@@ -119,6 +122,8 @@ class RabbitMQ:
             "log.console = false",
             "log.file.level = warning",
         ]
+        if figures_every_ms is not None:
+            lines.append(f"collect_statistics_interval = {figures_every_ms}")
         if not inside_container:
             lines += [
                 f"listeners.tcp.default = 127.0.0.1:{self._instance.port('amqp')}",
@@ -160,7 +165,7 @@ class RabbitMQ:
             packages.leave_disabled("epmd.socket")
         return find_server()
 
-    def _start_in_docker(self) -> Process:
+    def _start_in_docker(self, figures_every_ms: int | None) -> Process:
         if not docker.answers():
             raise SetupFailed(
                 "RabbitMQ is missing",
@@ -168,7 +173,7 @@ class RabbitMQ:
                 "AFTERSALE_AMQP_URL and AFTERSALE_AMQP_ADMIN_URL.",
             )
         conf = self._instance.folder / "rabbitmq.conf"
-        _write(conf, self._configuration(inside_container=True), None, 0o644)
+        _write(conf, self._configuration(figures_every_ms, inside_container=True), None, 0o644)
         self._instance.folder.chmod(0o700)
         return docker.start(
             self._instance,

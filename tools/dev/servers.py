@@ -27,6 +27,7 @@ from tools.dev.rabbitmq import VHOST, RabbitMQ
 DATABASE_URL: Final = "AFTERSALE_DATABASE_URL"
 AMQP_URL: Final = "AFTERSALE_AMQP_URL"
 AMQP_ADMIN_URL: Final = "AFTERSALE_AMQP_ADMIN_URL"
+_YOUNG_FIGURES_MS: Final = 500
 _SHARED_DATABASE_USER: Final = (
     "The database user of AFTERSALE_DATABASE_URL may not make roles: one user owns every service's database, "
     "so the services are not kept apart there."
@@ -67,12 +68,13 @@ class Servers:
         say: Callable[[str], None] = lambda _: None,
         *,
         given: Given | None = None,
-        durable: bool = True,
+        for_tests: bool = False,
     ) -> None:
+        """`for_tests`: the database does not wait for the disk, and the broker's figures are younger than a second."""
         self._instance = instance
         self._say = say
         self._given = given or Given.from_environment(os.environ)
-        self._durable = durable
+        self._for_tests = for_tests
         self._postgres = None if self._given.database else PostgreSQL(instance, say)
         self._rabbitmq = None if self._given.amqp else RabbitMQ(instance, say)
 
@@ -104,9 +106,9 @@ class Servers:
             if server is None or self._instance.processes.find(name):
                 continue
             if isinstance(server, PostgreSQL):
-                server.start(durable=self._durable)
+                server.start(durable=not self._for_tests)
             else:
-                server.start()
+                server.start(figures_every_ms=_YOUNG_FIGURES_MS if self._for_tests else None)
             names.append(name)
         return names
 

@@ -116,7 +116,7 @@ def migrate(service: Deployed, url: str) -> None:
 
 def fill_directory(url: str, file: Path) -> None:
     """Load the first client and its people into a directory that knows nobody yet; else nothing is changed."""
-    load = importlib.import_module("services.directory.commands").load
+    load = importlib.import_module("services.directory.file").load
     try:
         asyncio.run(load(url, file, first=True))
     except Exception as error:

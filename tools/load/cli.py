@@ -1,5 +1,6 @@
 """`./dev load`: load tests on a running system, or on one that is started for them."""
 
+import importlib
 import json
 import os
 import secrets
@@ -24,15 +25,15 @@ from tools.dev.instance import CHECKOUT as FOLDER
 from tools.dev.instance import Instance
 from tools.dev.servers import database_name
 from tools.dev.system import LocalSystem
-from tools.load import report
 from tools.load.fill import FillFailed, fill, fill_inbox
 from tools.load.made_up import Plan
 from tools.load.result import Result
+from tools.load.result_tables import show
 from tools.load.run import run_ceiling, run_load
 from tools.load.scenario import Scenario, all_scenarios
-from tools.load.screen import Steps, show
 from tools.load.shots import CHECKOUT, CONSOLE
 from tools.load.world import World
+from tools.screen import Steps
 
 REPORTS: Final = FOLDER / ".dev" / "load"
 _ASKED: Final = ("purchases", "customers", "notifications", "errorlog")
@@ -80,7 +81,8 @@ def load(  # noqa: PLR0917 - the options of a command line have names there
         chosen = all_scenarios()[scenario]
         result = uvloop.run(_run(world_of(system), chosen, steps, rate=rate, seconds=seconds, start=start))
         result.batch = batch
-    place = report.write(result, REPORTS)
+    # Imported here: it brings a plotting library, which takes a second.
+    place: Path = importlib.import_module(".report", __package__).write(result, REPORTS)
     if as_json:
         print(json.dumps(result.figures() | {"report": str(place)}, indent=1, ensure_ascii=False))
     else:

@@ -7,85 +7,25 @@ Each shot is sent once; nothing is repeated, so that a lost command shows.
 import asyncio
 import contextlib
 import json
-import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Final, Self
-from urllib.parse import unquote, urlsplit
+from typing import Final, Self
 
-import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage
+from aio_pika.abc import AbstractIncomingMessage
 from aio_pika.exceptions import DeliveryError, PublishError
 from aiormq.exceptions import AMQPError
 
-from shared.messaging import names
+from tools.client import Client
 from tools.load.shots import Ledger, Shot
 
-_CONNECT_SECONDS: Final = 10
-_HEARTBEAT_SECONDS: Final = 30
-_CONFIRM_SECONDS: Final = 30.0
 _NEAR: Final = 0.0005
-
-
-class Sender:
-    """One user of the broker with a reply queue of its own."""
-
-    def __init__(self, url: str, *, client_id: str, actor: str) -> None:
-        self._url = url
-        self.user = unquote(urlsplit(url).username or "")
-        self._headers: dict[str, aio_pika.abc.FieldValue] = {"client-id": client_id, "actor": actor}
-        self._connection: AbstractConnection | None = None
-        self._channel: AbstractChannel | None = None
-        self._exchange: AbstractExchange | None = None
-        self._reply_to = ""
-
-    async def open(self, peer: str, on_reply: Any) -> None:
-        """Connect. Raises OSError or AMQPError."""
-        self._connection = await aio_pika.connect(
-            self._url,
-            timeout=_CONNECT_SECONDS,
-            heartbeat=_HEARTBEAT_SECONDS,
-            client_properties={"connection_name": f"{peer}-load"},
-        )
-        self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
-        self._exchange = await self._channel.get_exchange(names.COMMANDS, ensure=False)
-        listening = await self._connection.channel()
-        queue = await listening.declare_queue(f"replies.{peer}.{secrets.token_hex(8)}", exclusive=True)
-        await queue.bind(names.REPLIES, queue.name)
-        await queue.consume(on_reply, no_ack=True)
-        self._reply_to = queue.name
-
-    async def close(self) -> None:
-        if self._connection is not None and not self._connection.is_closed:
-            await self._connection.close()
-
-    async def publish(self, shot: Shot) -> None:
-        """Hand over a message and wait for the confirm. Raises what the broker or the connection says."""
-        if self._exchange is None:
-            raise ConnectionError("not connected")
-        message_id = str(shot.message_id)
-        message = aio_pika.Message(
-            shot.body,
-            message_id=message_id,
-            correlation_id=message_id,
-            reply_to=self._reply_to,
-            type=shot.key,
-            content_type="application/json",
-            timestamp=datetime.now(UTC),
-            app_id="load",
-            user_id=self.user,
-            headers=self._headers,
-            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-        )
-        await self._exchange.publish(message, shot.key, mandatory=True, timeout=_CONFIRM_SECONDS)
 
 
 class Gun:
     """Shoots through several senders and notes in the ledger what became of each shot."""
 
-    def __init__(self, ledger: Ledger, senders: Mapping[str, Sender]) -> None:
+    def __init__(self, ledger: Ledger, senders: Mapping[str, Client]) -> None:
         self._ledger = ledger
         self._senders = senders
         self._waiting: dict[str, Shot] = {}
@@ -95,8 +35,9 @@ class Gun:
         self.began_at = time.time()
 
     async def __aenter__(self) -> Self:
-        for peer, sender in self._senders.items():
-            await sender.open(peer, self._on_reply)
+        for sender in self._senders.values():
+            sender.on_reply = self._on_reply
+            await sender.open()
         self.began, self.began_at = time.monotonic(), time.time()
         self._ledger.began_at = self.began_at
         return self
@@ -161,7 +102,7 @@ class Gun:
 
     async def _send(self, shot: Shot) -> None:
         try:
-            await self._senders[shot.sender].publish(shot)
+            await self._senders[shot.sender].send(shot.key, shot.body, message_id=shot.message_id, reply=True)
         except (PublishError, DeliveryError, AMQPError, OSError, TimeoutError, RuntimeError) as error:
             shot.code = f"not_sent_{type(error).__name__}"
             self._take(str(shot.message_id))

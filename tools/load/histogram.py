@@ -1,23 +1,24 @@
-"""Latencies in buckets of equal relative width, as HdrHistogram keeps them: small, exact to 0.8 %, never sampled."""
+"""Latencies in an HdrHistogram: small, exact to 0.8 %, never sampled."""
 
-from collections import Counter
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Final
 
-_PRECISION_BITS: Final = 7
-_HALF: Final = 1 << _PRECISION_BITS
+from hdrh.histogram import HdrHistogram
+
 PERCENTILES: Final = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 100.0)
+_LONGEST: Final = 24 * 3600 * 1_000_000
+"""In microseconds. What took longer counts as this long."""
+_DIGITS: Final = 2
+"""Two give 128 buckets for each doubling."""
 
 
-@dataclass
 class Histogram:
     """Counts of durations in seconds, kept in whole microseconds."""
 
-    counts: Counter[int] = field(default_factory=Counter)
-    count: int = 0
-    total: float = 0.0
-    highest: float = 0.0
+    def __init__(self) -> None:
+        self._counts = HdrHistogram(1, _LONGEST, _DIGITS)
+        self._total = 0.0
 
     @classmethod
     def of(cls, seconds: Iterable[float]) -> "Histogram":
@@ -29,26 +30,25 @@ class Histogram:
     def add(self, seconds: float) -> None:
         """Count one. What is below zero by the difference of two clocks counts as zero."""
         seconds = max(0.0, seconds)
-        self.counts[_bucket(round(seconds * 1_000_000))] += 1
-        self.count += 1
-        self.total += seconds
-        self.highest = max(self.highest, seconds)
+        self._counts.record_value(min(round(seconds * 1_000_000), _LONGEST))
+        self._total += seconds
+
+    @property
+    def count(self) -> int:
+        return int(self._counts.total_count)
 
     @property
     def mean(self) -> float:
-        return self.total / self.count if self.count else 0.0
+        """In seconds; of the values themselves, not of their buckets."""
+        return self._total / self.count if self.count else 0.0
 
     def percentile(self, percent: float) -> float:
         """The duration that so many percent do not exceed, in seconds: the upper end of its bucket."""
         if not self.count:
             return 0.0
-        wanted = max(1.0, self.count * percent / 100)
-        seen = 0
-        for bucket in sorted(self.counts):
-            seen += self.counts[bucket]
-            if seen >= wanted - 1e-9:
-                return min(_upper_end(bucket) / 1_000_000, self.highest)
-        return self.highest
+        # HdrHistogram rounds the rank to the nearest one, so that fewer than so many percent might be covered.
+        rank = max(1, math.ceil(self.count * percent / 100 - 1e-9))
+        return self._at_most(self._counts.get_value_at_percentile(100 * rank / self.count)) / 1_000_000
 
     def table(self) -> dict[str, float]:
         """The usual percentiles in milliseconds."""
@@ -56,19 +56,11 @@ class Histogram:
 
     def curve(self) -> list[tuple[float, float]]:
         """Percent and milliseconds of every bucket that holds something, for the plot."""
-        seen, points = 0, []
-        for bucket in sorted(self.counts):
-            seen += self.counts[bucket]
-            points.append((100 * seen / self.count, min(_upper_end(bucket) / 1000, self.highest * 1000)))
-        return points
+        return [
+            (100 * bucket.total_count_to_this_value / self.count, self._at_most(bucket.value_iterated_to) / 1000)
+            for bucket in self._counts.get_recorded_iterator()
+        ]
 
-
-def _bucket(microseconds: int) -> int:
-    """Values below 256 have a bucket each; above, 128 buckets for each doubling."""
-    shift = max(0, microseconds.bit_length() - _PRECISION_BITS - 1)
-    return shift * _HALF + (microseconds >> shift)
-
-
-def _upper_end(bucket: int) -> int:
-    shift = max(0, bucket // _HALF - 1)
-    return ((bucket - shift * _HALF + 1) << shift) - 1
+    def _at_most(self, microseconds: int) -> int:
+        """The last bucket goes no further than what was measured."""
+        return min(microseconds, int(self._counts.max_value))

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Final
 
-from services.customers.domain import fold as customers_fold
+from services.customers.identity.rules import fold as customers_fold
 from services.purchases.search_rules import ADDRESSES
 from services.purchases.search_rules import fold as purchases_fold
 

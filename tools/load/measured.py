@@ -1,16 +1,15 @@
 """Time that messages took inside the services, from the histograms at `/metrics`: what came in during the run."""
 
 import asyncio
-import re
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-_LINE: Final = re.compile(
-    r'^message_duration_seconds_(bucket|sum|count)\{handler="([^"]+)"(?:,le="([^"]+)")?\} (\S+)$', re.MULTILINE
-)
+from prometheus_client.parser import text_string_to_metric_families
+
+_NAME: Final = "message_duration_seconds"
 _SECONDS: Final = 5
 
 
@@ -50,14 +49,16 @@ async def read(http_urls: Mapping[str, str]) -> Reading:
     texts = await asyncio.gather(*(asyncio.to_thread(_text, url) for url in http_urls.values()))
     reading: Reading = {}
     for service, text in zip(http_urls, texts, strict=True):
-        for part, handler, limit, value in _LINE.findall(text):
-            handled = reading.setdefault(f"{service}.{handler}", Handled())
-            if part == "bucket":
-                handled.within[float(limit)] = float(value)
-            elif part == "sum":
-                handled.total = float(value)
-            else:
-                handled.count = float(value)
+        families = text_string_to_metric_families(text)
+        for sample in (one for family in families if family.name == _NAME for one in family.samples):
+            handled = reading.setdefault(f"{service}.{sample.labels['handler']}", Handled())
+            match sample.name.removeprefix(f"{_NAME}_"):
+                case "bucket":
+                    handled.within[float(sample.labels["le"])] = sample.value
+                case "sum":
+                    handled.total = sample.value
+                case "count":
+                    handled.count = sample.value
     return reading
 
 

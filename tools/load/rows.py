@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from services.customers.domain import fold as customers_fold
-from services.customers.domain import fold_email
+from services.customers.identity.rules import fold as customers_fold
+from services.customers.identity.rules import fold_email
 from services.purchases.search_rules import fold as purchases_fold
 from tools.load.made_up import ACTOR, CURRENCY, TAX_RATE, Made, Plan
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final, Protocol
+from typing import Final
 
 from tools.load import measured, statements
 from tools.load.gun import Gun
@@ -17,6 +17,7 @@ from tools.load.sampling import Sampler
 from tools.load.scenario import Scenario
 from tools.load.shots import Ledger, Shot
 from tools.load.world import World
+from tools.screen import Screen
 
 _ANSWER_SECONDS: Final = 30.0
 _GROWTH: Final = 1.25
@@ -25,14 +26,6 @@ _LONGEST_P99: Final = 1.0
 _SECONDS_BEHIND: Final = 1.0
 _SPARE: Final = 1.1
 _FULL: Final = 1.0
-
-
-class Screen(Protocol):
-    """Where people see what goes on."""
-
-    def step(self, words: str) -> None: ...
-
-    def progress(self, name: str, done: int, total: int) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -145,7 +138,7 @@ async def _step(run: _Run, shots: Iterator[Shot], rate: float, seconds: float) -
         f"{drain:.0f} s to drain": drain > seconds * _FULL + 6,
     }
     why = ", ".join(reason for reason, holds in reasons.items() if holds)
-    run.screen.step(f"    {'sustained' if not why else f'not sustained: {why}'}")
+    run.screen.detail(f"{'sustained' if not why else f'not sustained: {why}'}")
     return Step(round(rate, 1), not why, why, round(p99 * 1000, 1), unanswered, behind, round(drain, 1))
 
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +13,7 @@ from uuid import UUID
 import asyncpg
 
 from deploy.broker_admin import BrokerRefused
-from tools.demo.memory import memory_of
+from tools.demo.memory import descendants, memory_of
 from tools.load.world import World
 
 _EVERY_SECONDS: Final = 1.0
@@ -55,6 +55,8 @@ class Sampler:
         self._looking = asyncio.Lock()
         self._looked = time.monotonic()
         self._processes = dict(world.pids) | {GENERATOR: os.getpid()}
+        # The generator may have started the system itself; then the services are its children.
+        self._parts = frozenset(self._processes.values())
         self.samples: list[Sample] = []
 
     @contextlib.asynccontextmanager
@@ -114,13 +116,13 @@ class Sampler:
             await asyncio.sleep(max(0.1, _EVERY_SECONDS - (time.monotonic() - started)))
 
     def _memory(self) -> dict[str, int]:
-        found = {name: memory_of(pid) for name, pid in self._processes.items()}
+        found = {name: memory_of(pid, self._parts) for name, pid in self._processes.items()}
         return {name: memory.now for name, memory in found.items() if memory is not None}
 
     def _cpu_since_last(self) -> dict[str, float]:
         """Cores used by each part since the last look; what the rest of the machine used stands beside it."""
         now = time.monotonic()
-        totals = {name: _seconds_of(pid) for name, pid in self._processes.items()}
+        totals = {name: _seconds_of(pid, self._parts) for name, pid in self._processes.items()}
         machine = _machine_seconds()
         passed = max(1e-3, now - self._looked)
         used = {
@@ -133,18 +135,10 @@ class Sampler:
         return {name: round(cores, 3) for name, cores in used.items()}
 
 
-def _seconds_of(pid: int) -> float:
-    """Processor time of a process, of its children that live, and of those that have ended."""
+def _seconds_of(pid: int, apart: Collection[int]) -> float:
+    """Processor time of a process, of its children that live but are not `apart`, and of those that have ended."""
     own = _times(pid, with_ended=True)
-    return own + sum(_times(child, with_ended=False) for child in _descendants(pid))
-
-
-def _descendants(pid: int) -> list[int]:
-    try:
-        text = "".join(file.read_text() for file in (_PROC / str(pid) / "task").glob("*/children"))
-    except OSError:
-        return []
-    return [one for child in map(int, text.split()) for one in (child, *_descendants(child))]
+    return own + sum(_times(child, with_ended=False) for child in descendants(pid, apart))
 
 
 def _times(pid: int, *, with_ended: bool) -> float:

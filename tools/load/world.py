@@ -12,9 +12,9 @@ from typing import Any
 import asyncpg
 
 from deploy.broker_admin import BrokerAdmin
+from tools.client import Client
 from tools.demo.orders import CLIENT
 from tools.load.baskets import Baskets
-from tools.load.gun import Sender
 from tools.load.shots import CHECKOUT, CONSOLE
 
 STAFF = "user:sam"
@@ -45,10 +45,13 @@ class World:
     def baskets(self) -> Baskets:
         return Baskets.load()
 
-    def senders(self) -> dict[str, Sender]:
+    def senders(self) -> dict[str, Client]:
         """The peers in whose name messages are sent."""
         actors = {CHECKOUT: f"service:{CHECKOUT}", CONSOLE: STAFF}
-        return {peer: Sender(url, client_id=self.client_id, actor=actors[peer]) for peer, url in self.amqp_urls.items()}
+        return {
+            peer: Client(url, client=self.client_id, actor=actors[peer], app="load")
+            for peer, url in self.amqp_urls.items()
+        }
 
     @asynccontextmanager
     async def database(self, service: str) -> "AsyncIterator[asyncpg.Connection[Any]]":

@@ -1,10 +1,8 @@
 """`.env.example`: every setting of every service, made from the settings classes themselves."""
 
-import ast
 import inspect
 import textwrap
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,13 +42,12 @@ def example() -> str:
 
 
 def _lines(service: str, settings: type[ServiceSettings], described: set[str]) -> Iterator[str]:
-    texts = _descriptions(settings)
     for name, field in settings.model_fields.items():
         # What all services have in common is explained once.
-        if name in texts and name not in described:
-            yield "".join(f"# {line}\n" for line in textwrap.wrap(texts[name], 116))
+        if field.description and name not in described:
+            yield "".join(f"# {line}\n" for line in textwrap.wrap(inspect.cleandoc(field.description), 116))
             described.add(name)
-        variable = f"{settings.prefix}{name.upper()}"
+        variable = settings.variable(name)
         if field.is_required():
             yield f"{variable}={_EXAMPLES.get(name, '').format(service=service)}\n"
         else:
@@ -61,22 +58,3 @@ def _shown(value: Any) -> str:
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _descriptions(settings: type[ServiceSettings]) -> dict[str, str]:
-    """The texts below the fields, of the class and what it inherits."""
-    texts: dict[str, str] = {}
-    for owner in reversed(settings.__mro__):
-        if not issubclass(owner, ServiceSettings):
-            continue
-        source = ast.parse(textwrap.dedent(inspect.getsource(owner)))
-        body = [line for definition in source.body if isinstance(definition, ast.ClassDef) for line in definition.body]
-        for field, text in pairwise(body):
-            if (
-                isinstance(field, ast.AnnAssign)
-                and isinstance(field.target, ast.Name)
-                and isinstance(text, ast.Expr)
-                and isinstance(text.value, ast.Constant)
-            ):
-                texts[field.target.id] = inspect.cleandoc(str(text.value.value)).replace("\n", " ")
-    return texts

@@ -39,8 +39,8 @@ from shared.observability.logs import logger
 from shared.observability.metrics import Metrics
 from shared.observability.traces import create_tracing
 from shared.settings import Consumes, ServiceSettings
-from shared.staff.checking import StaffCheck
 from shared.staff.copies import STAFF_CHANGED
+from shared.staff.permission_check import StaffCheck
 
 S = TypeVar("S", bound=ServiceSettings)
 GARBAGE_THRESHOLDS = (20_000, 20, 20)

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aio_pika.abc import AbstractIncomingMessage, AbstractRobustConnection
+import aiormq
+from aio_pika.abc import AbstractIncomingMessage, AbstractQueue, AbstractRobustConnection
 from aio_pika.exceptions import ChannelNotFoundEntity
 from faststream import AckPolicy
 from faststream.message import StreamMessage
@@ -47,6 +48,8 @@ class Consumption:
 
     queue: str
     subscriber: RabbitSubscriber
+    consumed: AbstractQueue | None = None
+    """The queue on the channel that is this consumer's alone; the connection brings both back."""
     waiting: int | None = None
     consuming: bool = False
 
@@ -77,7 +80,6 @@ class Consumers:
         self._broker = RabbitBroker(
             str(URL(url).update_query(heartbeat=HEARTBEAT_SECONDS, name=f"{receiver.handlers.service} consumers")),
             reconnect_interval=RECONNECT_SECONDS,
-            default_channel=Channel(prefetch_count=1, on_return_raises=True),
             ack_policy=AckPolicy.MANUAL,
             graceful_timeout=0.1,
             apply_types=False,
@@ -146,10 +148,8 @@ class Consumers:
                 declare=False,
             ),
             channel=Channel(prefetch_count=prefetch),
-            ack_policy=AckPolicy.MANUAL,
             decoder=_undecoded,
             no_reply=True,
-            include_in_schema=False,
         )
         subscriber(consume)
         return Consumption(queue, subscriber)
@@ -170,6 +170,9 @@ class Consumers:
                 with broker_may_break():
                     self._connection = await self._broker.connect()
                     await self._broker.start()
+                    for consumption in self.consumptions:
+                        # FastStream has declared it for its subscriber and hands out that one.
+                        consumption.consumed = await self._broker.declare_queue(consumption.subscriber.queue)
             except BrokerLost as error:
                 if isinstance(error.__cause__, ChannelNotFoundEntity):
                     raise QueueMissing(str(error.__cause__)) from error
@@ -185,7 +188,7 @@ class Consumers:
         before = self.is_consuming
         for consumption in self.consumptions:
             answered = await self._measure(consumption)
-            consumption.consuming = answered and await self._has_consumer(consumption)
+            consumption.consuming = answered and await _has_consumer(consumption)
         self._connected.set(self.is_connected)
         if self.is_consuming or not self.is_connected:
             self.lost_since = None
@@ -193,18 +196,6 @@ class Consumers:
             self.lost_since = time.monotonic()
         if before != self.is_consuming:
             logger().info("consuming" if self.is_consuming else "not_consuming", dependency="broker")
-
-    async def _has_consumer(self, consumption: Consumption) -> bool:
-        # Both are private, and nothing public tells a consumer that the broker cancelled from a quiet one.
-        queue, tag = consumption.subscriber._queue_obj, consumption.subscriber._consumer_tag  # noqa: SLF001
-        if queue is None or tag is None:
-            return False
-        try:
-            with broker_may_break():
-                channel = await asyncio.wait_for(queue.channel.get_underlay_channel(), _ANSWER_SECONDS)
-        except BrokerLost:
-            return False
-        return not channel.is_closed and tag in getattr(channel, "consumers", ())
 
     async def _measure(self, consumption: Consumption) -> bool:
         """How many messages wait; False if the broker does not answer. A queue that is gone for good ends the process.
@@ -237,6 +228,18 @@ async def _count(connection: AbstractRobustConnection, queue: str) -> int:
     found = await channel.queue_declare(queue, passive=True)
     await channel.close()
     return found.message_count or 0
+
+
+async def _has_consumer(consumption: Consumption) -> bool:
+    """Whether our consumer is still there. One that the broker cancelled is no longer in the channel's register."""
+    if consumption.consumed is None:
+        return False
+    try:
+        with broker_may_break():
+            channel = await asyncio.wait_for(consumption.consumed.channel.get_underlay_channel(), _ANSWER_SECONDS)
+    except BrokerLost:
+        return False
+    return isinstance(channel, aiormq.Channel) and not channel.is_closed and bool(channel.consumers)
 
 
 async def _undecoded(message: StreamMessage[AbstractIncomingMessage]) -> AbstractIncomingMessage:

@@ -25,7 +25,7 @@ from shared.messaging.transaction.transactions import Outcome, Transactions
 from shared.observability.logs import logger
 from shared.observability.metrics import Metrics
 from shared.observability.traces import Tracing, Travelling, current_traceparent
-from shared.staff.checking import StaffCheck
+from shared.staff.permission_check import StaffCheck
 
 DEADLINE_SECONDS: Final = 60
 """A handler that takes longer is at fault; the broker's own limit is far away."""

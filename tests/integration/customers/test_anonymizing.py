@@ -6,10 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from services.customers.announcements import note_email
-from services.customers.anonymizing import anonymize_customer
+from services.customers.customer.anonymize import anonymize_customer
 from services.customers.models import CustomersTables
-from services.customers.purchases import attach_purchase
+from services.customers.purchase.record import record_mail, record_purchase
 from shared.contracts.customers import AnonymizeCustomer, CustomerAnonymized, MergeCustomers, UnmergeCustomer
 from shared.contracts.notifications import EmailQueued, EmailSent, EmailType
 from shared.contracts.purchases import PurchaseRecorded
@@ -117,8 +116,8 @@ async def test_news_in_the_batch_that_forgets_the_person_do_not_bring_it_back(se
     customer = (await service.owner(client, first.reference_number)).customer_id
     async with service.work(client) as work:
         await anonymize_customer(work, AnonymizeCustomer(customer_id=customer))
-        await note_email(work, _mail(first))
-        await attach_purchase(work, second)
+        await record_mail(work, _mail(first))
+        await record_purchase(work, second)
     await _nothing_came_back(service, client, first, second)
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.customers.duplicates import duplicates_statement
+from services.customers.merge.view import duplicates_statement
 from services.customers.search import search_statement
 from services.customers.search_rules import RULES
 from shared.contracts.customers import SearchCustomers

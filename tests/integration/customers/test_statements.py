@@ -4,8 +4,13 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.orm import ORMExecuteState
 
-from services.customers.announcements import note_email
-from services.customers.purchases import attach_purchase, note_payment, note_refund_requested, note_status
+from services.customers.purchase.record import (
+    record_mail,
+    record_payment,
+    record_purchase,
+    record_refund_requested,
+    record_status,
+)
 from shared.contracts.notifications import EmailQueued, EmailType
 from shared.contracts.purchases import PurchaseRecorded, PurchaseStatus
 from shared.contracts.refusals import MissingPrerequisite
@@ -38,15 +43,15 @@ async def test_a_purchase_of_a_new_customer_takes_four_statements_of_a_known_one
     first = recorded(customer_reference="C-1", delivery_contact=contact(last_name="Byron"))
     async with service.work(client) as work:
         with noted_statements(service.sessions) as noted:
-            await attach_purchase(work, first)
+            await record_purchase(work, first)
     assert len(noted) == 4
     async with service.work(client) as work:
         with noted_statements(service.sessions) as noted:
-            await attach_purchase(work, recorded(customer_reference="C-1"))
+            await record_purchase(work, recorded(customer_reference="C-1"))
     assert len(noted) == 3
     async with service.work(client) as work:
         with noted_statements(service.sessions) as noted:
-            await attach_purchase(work, first)
+            await record_purchase(work, first)
     assert len(noted) == 2
 
 
@@ -55,10 +60,10 @@ async def test_news_of_a_purchase_take_one_statement(service: CustomersService) 
     await service.handle(client, purchase)
     async with service.work(client) as work:
         with noted_statements(service.sessions) as noted:
-            await note_payment(work, paid(purchase))
-            await note_refund_requested(work, refund_requested(purchase))
-            await note_status(work, status(purchase, PurchaseStatus.PARTIALLY_REFUNDED, 2))
-            await note_email(work, queued(purchase))
+            await record_payment(work, paid(purchase))
+            await record_refund_requested(work, refund_requested(purchase))
+            await record_status(work, status(purchase, PurchaseStatus.PARTIALLY_REFUNDED, 2))
+            await record_mail(work, queued(purchase))
     assert len(noted) == 4
 
 
@@ -73,13 +78,13 @@ async def test_news_of_an_unknown_purchase_are_refused_before_anything_is_writte
     async with service.work(a_client()) as work:
         event.listen(work.session.sync_session, "do_orm_execute", note)
         for coroutine in (
-            note_payment(work, paid(purchase)),
-            note_refund_requested(work, refund_requested(purchase)),
-            note_status(work, status(purchase, PurchaseStatus.PAID, 2)),
-            note_email(work, queued(purchase)),
+            record_payment(work, paid(purchase)),
+            record_refund_requested(work, refund_requested(purchase)),
+            record_status(work, status(purchase, PurchaseStatus.PAID, 2)),
+            record_mail(work, queued(purchase)),
         ):
             with pytest.raises(MissingPrerequisite, match="purchase_not_found"):
                 await coroutine
         assert writes == []
-        await attach_purchase(work, purchase)
+        await record_purchase(work, purchase)
         assert len(writes) == 2

@@ -10,8 +10,9 @@ from pydantic import TypeAdapter
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from services.directory import clients, people
+from services.directory.client import configure_client
 from services.directory.models import DirectoryTables
+from services.directory.user import assign_roles, save_user
 from shared.contracts.directory import (
     PLATFORM,
     AssignRoles,
@@ -57,21 +58,21 @@ class Directory:
         client_id = f"shop-{uuid4().hex[:10]}"
         async with self.work(client_id) as work:
             command = ConfigureClient(settings=ClientSettings(**({"name": "Shop"} | settings)))
-            await clients.configure_client(work, command)
+            await configure_client(work, command)
         return client_id
 
     async def user(self, client: str, *roles: Role, actor: str = SYSTEM, **fields: Any) -> str:
         """A new user with these roles for the client; returns the name."""
         name = f"user-{uuid4().hex[:10]}"
         async with self.work(client, actor) as work:
-            await people.save_user(work, person(name, **fields))
+            await save_user(work, person(name, **fields))
         if roles:
             await self.assign(client, name, *roles, actor=actor)
         return name
 
     async def assign(self, client: str, user: str, *roles: Role, actor: str = SYSTEM, **fields: Any) -> UserSaved:
         async with self.work(client, actor) as work:
-            return await people.assign_roles(work, AssignRoles(user=user, roles=roles, **fields))
+            return await assign_roles(work, AssignRoles(user=user, roles=roles, **fields))
 
 
 def person(name: str, **fields: Any) -> SaveUser:

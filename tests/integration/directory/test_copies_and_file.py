@@ -7,18 +7,17 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import delete, func, select, update
 
-from services.directory import commands
-from services.directory.announcing import announce_if_due
+from services.directory.announce import announce_if_due
+from services.directory.file import DirectoryFile, dump, load
 from services.directory.models import Announcement, AuditEntry, Client, DirectoryTables, User
-from services.directory.transfer import DirectoryFile
 from shared.contracts.directory import ClientRoles, UserChanged
 from shared.contracts.permissions import Role
 from shared.contracts.refusals import Refused
 from shared.ids import new_id
 from shared.messaging.message_context import MessageContext
 from shared.messaging.names import QueueKind
-from shared.staff import checking, copies
-from shared.staff.checking import StaffCheck
+from shared.staff import copies, permission_check
+from shared.staff.permission_check import StaffCheck
 from tests.integration.directory.arranging import Directory
 from tools.dev.instance import CHECKOUT
 
@@ -80,7 +79,7 @@ async def test_an_answer_is_remembered_for_seconds_and_forgotten_on_a_change(dir
     assert await code(check, asking(f"user:{name}")) is None
     async with directory.work() as work:
         await copies.save_user(work, COPY, heard(name, 2))
-    clock.now += checking.KEPT_SECONDS - 0.1
+    clock.now += permission_check.KEPT_SECONDS - 0.1
     assert await code(check, asking(f"user:{name}")) is None
     clock.now += 0.1
     assert await code(check, asking(f"user:{name}")) == "forbidden_client"
@@ -105,7 +104,7 @@ async def test_people_are_checked_where_their_wish_comes_in(
 
 
 async def test_memory_has_a_bound(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checking, "_REMEMBERED", 3)
+    monkeypatch.setattr(permission_check, "_REMEMBERED", 3)
     check = StaffCheck(directory.sessions, COPY)
     for number in range(10):
         await code(check, asking(f"user:nobody-{number}"))
@@ -116,12 +115,12 @@ async def test_the_file_is_loaded_once_written_out_and_changes_nothing_again(
     directory: Directory, directory_url: str, tmp_path: Path
 ) -> None:
     shipped = CHECKOUT / "deploy" / "directory.yaml"
-    assert await commands.load(directory_url, shipped) > 0
-    assert await commands.load(directory_url, shipped) == 0
-    assert await commands.load(directory_url, shipped, first=True) == 0
+    assert await load(directory_url, shipped) > 0
+    assert await load(directory_url, shipped) == 0
+    assert await load(directory_url, shipped, first=True) == 0
     exported = tmp_path / "export.yaml"
-    exported.write_text(await commands.dump(directory_url), "utf-8")
-    assert await commands.load(directory_url, exported) == 0
+    exported.write_text(await dump(directory_url), "utf-8")
+    assert await load(directory_url, exported) == 0
     file, wanted = (DirectoryFile.parse(path.read_text("utf-8")) for path in (exported, shipped))
     assert {name: file.users[name] for name in wanted.users} == wanted.users
     assert file.clients["demo-shop"] == wanted.clients["demo-shop"]
@@ -139,9 +138,9 @@ async def test_roles_that_a_file_does_not_name_are_taken_away(
     file = tmp_path / "people.yaml"
     user = f"  {name}: {{client: {client}, display_name: Somebody, email: {name}@example.com"
     file.write_text(f"users:\n{user}}}\n")
-    assert await commands.load(directory_url, file) == 0
+    assert await load(directory_url, file) == 0
     file.write_text(f"users:\n{user}, roles: {{{client}: [sales]}}}}\n")
-    assert await commands.load(directory_url, file) == 1
+    assert await load(directory_url, file) == 1
     told = (await directory.sent(f"user/{name}"))[-1]
     assert isinstance(told, UserChanged)
     assert told.roles == (ClientRoles(client_id=client, roles=("sales",)),)
@@ -155,7 +154,7 @@ async def test_a_file_is_taken_whole_or_not_at_all(directory: Directory, directo
         f"users: {{u-{client}: {{client: {client}, display_name: A, email: a@example.com, office: nowhere}}}}\n"
     )
     with pytest.raises(Refused) as refused:
-        await commands.load(directory_url, file)
+        await load(directory_url, file)
     assert refused.value.code == "office_not_found"
     async with directory.sessions() as session:
         assert await session.get(Client, client) is None

@@ -69,7 +69,7 @@ async def until_code(system: System, expected: str | None, message: Message, cli
     async def as_expected() -> bool:
         return await code(system, message, client, user) == expected
 
-    await wait_until(as_expected, 8, what=f"{user} gets {expected}", every=0.1)
+    await wait_until(as_expected, 8, exact=True, what=f"{user} gets {expected}", every=0.1)
 
 
 def refund() -> RequestRefund:

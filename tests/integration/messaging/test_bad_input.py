@@ -268,7 +268,7 @@ async def _reasons(system: System, tester: Peer, target: Target, flows: list[str
             return len(found) == len(flows)
 
         try:
-            await wait_until(logged, ENTRIES_SECONDS)
+            await wait_until(logged, ENTRIES_SECONDS, exact=True)
         except AssertionError:
             return found
     return found
@@ -345,7 +345,7 @@ async def _is_handled_at_once(running: System, tester: Peer, sender: Sender, tar
         async def handled() -> bool:
             return bool(await database.fetchval("SELECT count(*) FROM inbox WHERE message_id = $1", identity))
 
-        await wait_until(handled, SECONDS, what="the good event stands in the inbox")
+        await wait_until(handled, SECONDS, exact=True, what="the good event stands in the inbox")
 
 
 async def test_no_card_number_is_kept_anywhere(running: System) -> None:

@@ -2,13 +2,16 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from uuid import uuid4
 
 import pytest
 
 from tests.support.peer import Peer
+from tests.support.servers import TestServers
 from tests.support.shop import order_number, purchase, refund
-from tests.support.system import Running, System
+from tests.support.system import Running, System, new_system
 from tests.support.wait import wait_until
 
 ORDERS = 6
@@ -35,20 +38,43 @@ CRASHES = [
 ]
 
 
-@pytest.mark.parametrize(("service", "failpoint"), CRASHES)
-async def test_a_kill_loses_and_doubles_nothing(fresh_system: System, service: str, failpoint: str) -> None:
-    others = [name for name in ("purchases", "notifications", "errorlog") if name != service]
-    await fresh_system.start(*others)
-    victim = await fresh_system.start_one(service, env={"FAILPOINT": failpoint} | SHORT_LEASES)
-    restarting = asyncio.create_task(_start_again_when_killed(fresh_system, victim))
-    async with fresh_system.peer() as checkout:
-        orders = [order_number() for _ in range(ORDERS)]
-        for order in orders:
-            await _until_answered(checkout, order)
-        await restarting
-        await _everything_has_settled(fresh_system)
-    assert victim.process.exit_code == -9, "the fault did not happen"
-    await _prove(fresh_system, orders)
+@dataclass
+class Around:
+    """What goes on while a service is killed, again and again, and every order that it was ever sent."""
+
+    system: System
+    service: str
+    orders: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+async def around(request: pytest.FixtureRequest, servers: TestServers) -> AsyncIterator[Around]:
+    """The other services; nothing is left to do in them when the next test begins."""
+    async with new_system(servers) as system:
+        await system.start(*(name for name in ("purchases", "notifications", "errorlog") if name != request.param))
+        yield Around(system, request.param)
+
+
+@pytest.mark.parametrize(("around", "failpoint"), CRASHES, indirect=["around"])
+async def test_a_kill_loses_and_doubles_nothing(around: Around, failpoint: str) -> None:
+    """Nor of what the tests before it have left."""
+    system = around.system
+    victim = await system.start_one(around.service, env={"FAILPOINT": failpoint} | SHORT_LEASES)
+    restarting = asyncio.create_task(_start_again_when_killed(system, victim))
+    try:
+        async with system.peer() as checkout:
+            for order in (order_number() for _ in range(ORDERS)):
+                around.orders.append(order)
+                await _until_answered(checkout, order)
+            await restarting
+            await _everything_has_settled(system, len(around.orders))
+        assert victim.process.exit_code == -9, "the fault did not happen"
+        await _prove(system, around.orders)
+    finally:
+        restarting.cancel()
+        for running in system.processes:
+            if running.service == around.service:
+                await running.kill()
 
 
 async def _start_again_when_killed(system: System, victim: Running) -> None:
@@ -71,7 +97,7 @@ async def _until_answered(checkout: Peer, order: str) -> None:
             raise AssertionError("no answer")
 
 
-async def _everything_has_settled(system: System) -> None:
+async def _everything_has_settled(system: System, orders: int) -> None:
     async def settled() -> bool:
         async with system.database("purchases") as database:
             open_refunds = await database.fetchval("SELECT count(*) FROM refund WHERE state <> 'completed'")
@@ -80,7 +106,7 @@ async def _everything_has_settled(system: System) -> None:
         async with system.database("notifications") as database:
             mails = await database.fetchval("SELECT count(*) FROM email WHERE state = 'sent'")
             outbox += await database.fetchval("SELECT count(*) FROM outbox")
-        return bool(open_refunds == 0 and outbox == 0 and mails == noted == 2 * ORDERS)
+        return bool(open_refunds == 0 and outbox == 0 and mails == noted == 2 * orders)
 
     await wait_until(settled, 60, what="refunds, mails and history are complete")
 
@@ -92,11 +118,11 @@ async def _prove(system: System, orders: list[str]) -> None:
         refunds = await database.fetchval("SELECT count(*) FROM refund")
     assert sorted(row["client_order_id"] for row in refunded) == sorted(orders)
     assert all(row["refunded"] == row["gross"] and row["status"] == "refunded" for row in refunded)
-    assert refunds == payouts == ORDERS
+    assert refunds == payouts == len(orders)
     async with system.database("errorlog") as database:
         assert await database.fetchval("SELECT count(*) FROM error_entry") == 0
     async with system.database("notifications") as database:
         unknown = await database.fetchval("SELECT count(*) FROM email_attempt WHERE outcome = 'unknown'")
     ids = Counter(mail["Message-ID"] for mail in system.mails.all())
-    assert len(ids) == 2 * ORDERS
+    assert len(ids) == 2 * len(orders)
     assert sum(ids.values()) - len(ids) <= unknown, ids

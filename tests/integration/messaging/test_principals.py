@@ -233,4 +233,4 @@ async def test_a_new_peer_is_known_without_a_restart(
                 async def changed(wanted: str = wanted) -> bool:
                     return await code() == wanted
 
-                await wait_until(changed, 5, what=f"the answer becomes {wanted}")
+                await wait_until(changed, 5, exact=True, what=f"the answer becomes {wanted}")

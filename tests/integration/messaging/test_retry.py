@@ -164,5 +164,5 @@ async def test_the_error_log_never_feeds_itself(quick: System) -> None:
 async def test_poison_goes_to_the_error_log_at_once(quick: System) -> None:
     async with quick.peer() as checkout:
         await checkout.send("purchases.refund.request.v1", b'{"kind": "total"')
-    (error,) = await wait_until(lambda: _errors(quick), 5, what="the error log knows within five seconds")
+    (error,) = await wait_until(lambda: _errors(quick), 5, exact=True, what="the error log knows in time")
     assert error["error_type"] == "invalid_json"

@@ -18,7 +18,7 @@ from shared.contracts.values import AllowedAction
 from shared.messaging.message_context import MessageContext
 from shared.messaging.names import QueueKind
 from shared.messaging.unit_of_work import UnitOfWork
-from shared.staff.checking import StaffCheck
+from shared.staff.permission_check import StaffCheck
 from tests.integration.purchases.arranging import ORDERED_AT, PurchasesService, context, euros, recorded, refund
 
 Use = Callable[[UnitOfWork, PurchaseChanged], Awaitable[object]]

@@ -1,6 +1,6 @@
 """Who is the same customer, what may be done, and what stays when somebody is to be forgotten."""
 
-from itertools import product
+from collections.abc import Callable
 from uuid import UUID
 
 import pytest
@@ -8,26 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from services.customers.domain import (
-    Action,
-    Standing,
-    actions,
-    digest,
-    identity_of,
-    likeness_of,
-    merge_obstacle,
-    missing_fields,
-    obstacle,
-)
+from services.customers.contact.rules import ContactSet, missing_fields, share_contacts
+from services.customers.customer.rules import CustomerState
+from services.customers.customer.view import ALIAS_CHECKS, CUSTOMER_CHECKS
+from services.customers.identity.rules import digest, identity_of, likeness_of
+from services.customers.merge.rules import check_merge
 from shared.contracts.customers import ContactDetails
 from shared.contracts.message import Command, Message
 from shared.contracts.personal import PERSONAL_FIELDS, REMOVED, REMOVED_EMAIL, anonymized
 from shared.contracts.purchases import ContactRole
+from shared.contracts.refusals import Refused
 
+CHECKS = {**CUSTOMER_CHECKS, **ALIAS_CHECKS}
 ONE, TWO, THREE = (UUID(int=number) for number in (1, 2, 3))
 
 
-def standing(
+def state(
     customer_id: UUID = ONE,
     *,
     client_id: str = "acme",
@@ -35,51 +31,76 @@ def standing(
     anonymized: bool = False,
     open_refunds: int = 0,
     contacts: int = 2,
-) -> Standing:
-    return Standing(customer_id, client_id, merged_into, anonymized, open_refunds, contacts)
+) -> CustomerState:
+    return CustomerState(customer_id, client_id, merged_into, anonymized, open_refunds, contacts)
 
 
-def test_nothing_may_be_done_with_who_was_forgotten() -> None:
-    for action in Action:
-        no = obstacle(action, standing(anonymized=True, merged_into=TWO))
-        assert no is not None
-        assert no.code == "customer_anonymized"
+def code(check: Callable[..., None], *customers: CustomerState) -> str | None:
+    """The code of the refusal, if there is one."""
+    try:
+        check(*customers)
+    except Refused as refusal:
+        return refusal.code
+    return None
 
 
-@pytest.mark.parametrize("action", set(Action) - {Action.UNMERGE})
-def test_an_alias_is_changed_at_its_customer(action: Action) -> None:
-    no = obstacle(action, standing(merged_into=TWO))
-    assert no is not None
-    assert no.code == "customer_is_alias"
-    assert obstacle(Action.UNMERGE, standing(merged_into=TWO)) is None
+@pytest.mark.parametrize("action", CHECKS)
+def test_nothing_may_be_done_with_who_was_forgotten(action: str) -> None:
+    check = CHECKS[action]
+    assert code(check, state(anonymized=True, merged_into=TWO)) == "customer_anonymized"
+
+
+@pytest.mark.parametrize("action", CUSTOMER_CHECKS)
+def test_an_alias_is_changed_at_its_customer(action: str) -> None:
+    assert code(CUSTOMER_CHECKS[action], state(merged_into=TWO)) == "customer_is_alias"
+    assert code(ALIAS_CHECKS["customer.unmerge"], state(merged_into=TWO)) is None
 
 
 @pytest.mark.parametrize(
-    ("survivor", "merged", "code"),
+    ("action", "customer", "expected"),
     [
-        (standing(), standing(), "same_customer"),
-        (standing(), standing(TWO, client_id="other"), "different_clients"),
-        (standing(merged_into=TWO), standing(TWO), "merge_cycle"),
-        (standing(merged_into=THREE), standing(TWO), "customer_is_alias"),
-        (standing(), standing(TWO, merged_into=THREE), "customer_is_alias"),
-        (standing(open_refunds=1), standing(TWO), "refund_open"),
-        (standing(), standing(TWO, open_refunds=1), "refund_open"),
-        (standing(anonymized=True), standing(TWO), "customer_anonymized"),
-        (standing(), standing(TWO, anonymized=True), "customer_anonymized"),
-        (standing(), standing(TWO), None),
+        ("contact.add", state(contacts=3), "no_role_shares_contact"),
+        ("contacts.merge", state(contacts=1), "contacts_already_shared"),
+        ("customer.merge", state(open_refunds=1), "refund_open"),
+        ("customer.anonymize", state(open_refunds=1), "refund_open"),
+        ("customer.unmerge", state(), "customer_not_merged"),
+        ("contact.update", state(open_refunds=1, contacts=1), None),
+        ("contact.add", state(open_refunds=1, contacts=2), None),
+        ("contacts.merge", state(open_refunds=1, contacts=2), None),
+        ("customer.merge", state(), None),
+        ("customer.anonymize", state(), None),
     ],
 )
-def test_what_cannot_be_merged(survivor: Standing, merged: Standing, code: str | None) -> None:
-    no = merge_obstacle(survivor, merged)
-    assert (no.code if no else None) == code
+def test_each_action_has_its_rule(action: str, customer: CustomerState, expected: str | None) -> None:
+    assert code(CHECKS[action], customer) == expected
 
 
-def test_the_profile_says_what_the_rules_say() -> None:
-    for merged_into, gone, refunds, contacts in product((None, TWO), (True, False), (0, 1), (1, 2, 3)):
-        one = standing(merged_into=merged_into, anonymized=gone, open_refunds=refunds, contacts=contacts)
-        for shown in actions(one, Action):
-            no = obstacle(Action(shown.name), one)
-            assert (shown.allowed, shown.code) == (no is None, no.code if no else None)
+@pytest.mark.parametrize(
+    ("survivor", "merged", "expected"),
+    [
+        (state(), state(), "same_customer"),
+        (state(), state(TWO, client_id="other"), "different_clients"),
+        (state(merged_into=TWO), state(TWO), "merge_cycle"),
+        (state(merged_into=THREE), state(TWO), "customer_is_alias"),
+        (state(), state(TWO, merged_into=THREE), "customer_is_alias"),
+        (state(open_refunds=1), state(TWO), "refund_open"),
+        (state(), state(TWO, open_refunds=1), "refund_open"),
+        (state(anonymized=True), state(TWO), "customer_anonymized"),
+        (state(), state(TWO, anonymized=True), "customer_anonymized"),
+        (state(), state(TWO), None),
+    ],
+)
+def test_what_cannot_be_merged(survivor: CustomerState, merged: CustomerState, expected: str | None) -> None:
+    assert code(check_merge, survivor, merged) == expected
+
+
+def test_roles_with_the_same_data_share_a_contact() -> None:
+    ada, byron = {"last_name": "Lovelace"}, {"last_name": "Byron"}
+    billing, delivery, licensee = ContactRole
+    assert share_contacts({billing: ada, delivery: byron, licensee: dict(ada)}) == (
+        ContactSet(ada, frozenset({billing, licensee})),
+        ContactSet(byron, frozenset({delivery})),
+    )
 
 
 def test_two_references_never_share_a_digest_across_clients() -> None:

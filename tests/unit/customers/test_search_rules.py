@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.customers.domain import LONGEST_TERM, fold, fold_email
+from services.customers.identity.rules import LONGEST_TERM, fold, fold_email
 from services.customers.search_rules import RULES, KeyKind, keys_of, keys_of_purchase
 from shared.contracts.refusals import Refused
 from shared.search.keywords import Key, Keyword, Prefix, parse_keywords

@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.directory.domain import check_roles
-from services.directory.transfer import DirectoryFile, FileInvalid
+from services.directory.file import DirectoryFile, FileInvalid
+from services.directory.rules import check_roles
 from shared.contracts.permissions import Role
 from tools.dev.instance import CHECKOUT
 

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from services.directory.domain import NotAllowed, check_roles, difference
+from services.directory.rules import check_roles, difference
 from shared.contracts.directory import PLATFORM
 from shared.contracts.permissions import PLATFORM_ROLES, Role
+from shared.contracts.refusals import Refused
 
 CLIENTS_OWN = sorted(set(Role) - PLATFORM_ROLES)
 
@@ -20,14 +21,14 @@ def test_a_clients_user_may_have_each_of_the_clients_roles(role: Role) -> None:
 
 @pytest.mark.parametrize("role", list(Role))
 def test_only_platform_staff_has_roles_for_every_client(role: Role) -> None:
-    with pytest.raises(NotAllowed) as no:
+    with pytest.raises(Refused) as no:
         check_roles([role], for_client=PLATFORM, of_client="shop")
     assert no.value.code == "not_platform_staff"
 
 
 @pytest.mark.parametrize("of_client", ["shop", PLATFORM])
 def test_a_platform_role_is_for_every_client_or_for_none(of_client: str) -> None:
-    with pytest.raises(NotAllowed) as no:
+    with pytest.raises(Refused) as no:
         check_roles([Role.VIEWER, Role.PLATFORM_AGENT], for_client="shop", of_client=of_client)
     assert no.value.code == "role_for_platform_only"
     check_roles([Role.PLATFORM_AGENT], for_client=PLATFORM, of_client=PLATFORM)

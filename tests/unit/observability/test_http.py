@@ -62,7 +62,7 @@ async def site() -> AsyncIterator[Site]:
         listening.bind(("127.0.0.1", 0))
         site.port = listening.getsockname()[1]
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, server_header=False, lifespan="off"))
-        serving = asyncio.create_task(server._serve([listening]))
+        serving = asyncio.create_task(server.serve([listening]))
         while not server.started:  # noqa: ASYNC110  uvicorn has nothing to wait for
             await asyncio.sleep(0.01)
         yield site

@@ -6,7 +6,7 @@ from decimal import Decimal
 from itertools import islice
 from uuid import UUID
 
-from services.customers.domain import identity_of
+from services.customers.identity.rules import identity_of
 from services.customers.search_rules import keys_of as customers_keys
 from services.customers.search_rules import keys_of_purchase
 from services.purchases.domain import item_price
