@@ -14,14 +14,9 @@ from services.purchases.search import search_purchases
 from services.purchases.search_rules import RULES, keys_of
 from shared.contracts.purchases import Contact, SearchPurchases
 from shared.search.keywords import Column, Key, Prefix, parse_keywords
-from tests.integration.purchases.arranging import (
-    ORDERED_AT,
-    PurchasesService,
-    contact,
-    context,
-    order,
-    recorded,
-)
+from tests.integration.purchases.arranging import PurchasesService, recorded
+from tests.support.make import ORDERED_AT, contact, order
+from tests.support.service import context
 from tests.support.statements import noted_statements
 
 NAMES: Final = ("Lo", "Love", "Lovell", "Lovelace", "Özil", "1111", "4242", "A%", "A_b", "123456789")
