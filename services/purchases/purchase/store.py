@@ -17,7 +17,6 @@ from services.purchases.history.store import Entry, add_entry
 from services.purchases.models import Item, Purchase, SearchKey
 from services.purchases.purchase.messages import AnyPurchase, NewPurchase, money
 from services.purchases.purchase.rules import REFERENCE_NUMBERS, Price, PurchaseFacts
-from services.purchases.search_terms import Key
 from shared.contracts.message import Event, Message
 from shared.contracts.notifications import EmailEvent
 from shared.contracts.purchases import (
@@ -32,6 +31,7 @@ from shared.ids import new_id
 from shared.messaging.message_context import MessageContext
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.records import check_version, touch
+from shared.search.keywords import Key
 
 Address = tuple[str, str | None, str | None]
 """How a message names a purchase: client, and either its reference number or the client's own number of the order."""
