@@ -31,7 +31,7 @@ RETIRED = {
 """Words that once meant something in this code only, and the word for it that a newcomer guesses."""
 OF_CONTRACTS = re.compile(r"announcements$")
 """Fields of messages keep their names: other systems know them."""
-RETIRED_FUNCTIONS = re.compile(r"^(given|tell|told|changed|receipt|refusing)(_|$)|^(tell|note)_")
+RETIRED_FUNCTIONS = re.compile(r"^(given|told|changed|receipt|refusing)$|^(tell|note)_")
 
 
 def identifiers(file: Path) -> Iterator[str]:

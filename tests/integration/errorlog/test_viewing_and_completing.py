@@ -30,17 +30,17 @@ async def raise_errors(log: Log, *references: str) -> list[UUID]:
 
 
 async def complete(log: Log, command: CompleteError, *, client: str | None = None) -> ErrorChanged:
-    async with log.work(client=client) as work:
+    async with log.act(client=client) as work:
         return await complete_error(work, command)
 
 
 async def listed(log: Log, query: ListErrors, *, client: str | None = None) -> ErrorPage:
-    async with log.work(client=client) as work:
+    async with log.act(client=client) as work:
         return await list_errors(work, query)
 
 
 async def viewed(log: Log, error_id: UUID, *, client: str | None = None) -> ErrorView:
-    async with log.work(client=client) as work:
+    async with log.act(client=client) as work:
         return await get_error(work, GetError(error_id=error_id))
 
 
@@ -164,7 +164,7 @@ async def test_a_body_is_shown_if_it_is_text(log: Log, body: bytes, shown: str |
 
 async def test_the_reason_of_the_message_is_kept_with_who_completed_the_error(log: Log) -> None:
     [error_id] = await raise_errors(log, "123456789")
-    async with log.work() as work:
+    async with log.act() as work:
         because = replace(work, context=replace(work.context, reason="ticket 4711"))
         await complete_error(because, CompleteError(error_id=error_id, note="paid by hand"))
     view = await viewed(log, error_id)

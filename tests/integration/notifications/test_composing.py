@@ -35,7 +35,7 @@ async def test_a_completed_payment_makes_one_queued_receipt(service: Notificatio
     assert email.message_id_header.endswith("@mail.example.com>")
     assert (email.created_by, email.changed_by, email.version) == ("service:checkout", "service:checkout", 1)
     assert email.due_at <= email.created_at
-    assert service.woken == ["dispatch"]
+    assert service.woken == {"dispatch"}
 
 
 async def test_what_is_published_carries_the_flow_on(service: Notifications) -> None:

@@ -264,7 +264,7 @@ class Outage(Notifications):
 
 async def test_an_answer_is_kept_while_the_database_is_away(service: Notifications, smtp: SmtpServer) -> None:
     email_id = await service.receipt()
-    away = Outage(service.settings, service.sessions, outages=2)
+    away = Outage(service.sessions, service.settings, outages=2)
     for _ in range(2):
         with pytest.raises(ConnectionError):
             await away.dispatch()

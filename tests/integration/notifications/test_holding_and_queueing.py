@@ -91,11 +91,11 @@ async def test_a_mail_queued_by_a_person_waits_for_the_undo_window(service: Noti
     await do(service, Action.QUEUE, email_id)
     email = await service.email(email_id)
     assert email.due_at - email.changed_at == timedelta(minutes=5)
-    assert service.woken == []
+    assert service.woken == set()
     assert await service.dispatch() == 0
     assert smtp.received == []
     await do(service, Action.SEND, email_id)
-    assert service.woken == ["dispatch"]
+    assert service.woken == {"dispatch"}
     await service.dispatch()
     assert len(smtp.received) == 1
 
