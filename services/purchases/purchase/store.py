@@ -8,7 +8,6 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import bindparam, delete, or_, select, tuple_
-from sqlalchemy import insert as insert_rows
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
@@ -50,8 +49,8 @@ _ITEMS: Final = (
     .execution_options(populate_existing=True)
 )
 _INSERT: Final = insert(Purchase.__table__).on_conflict_do_nothing().returning(Purchase.__table__.c.id)
-_INSERT_ITEMS: Final = insert_rows(Item.__table__)
-_INSERT_SEARCH_KEYS: Final = insert_rows(SearchKey.__table__)
+_INSERT_ITEMS: Final = Item.__table__.insert()
+_INSERT_SEARCH_KEYS: Final = SearchKey.__table__.insert()
 _STORED: Final = tuple(NewPurchase.__dataclass_fields__)
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from services.errorlog import intake
+from services.errorlog.log import log_dead_letter, log_error
 from services.errorlog.models import ErrorEntry, ErrorlogTables, FailedMessage
 from shared.contracts.errorlog import ErrorRaised
 from shared.ids import new_id
@@ -68,11 +68,11 @@ class Log:
 
     async def raise_error(self, error: ErrorRaised, *, client: str | None = None, user: str = "purchases") -> None:
         async with self.work(client=client, actor=f"service:{user}", user=user) as work:
-            await intake.log_error(work, error)
+            await log_error(work, error)
 
     async def bury(self, letter: DeadLetter) -> None:
         async with self.work(client="*", actor="service:errorlog") as work:
-            await intake.log_dead_letter(work, letter)
+            await log_dead_letter(work, letter)
 
     async def entries(self, **values: Any) -> list[ErrorEntry]:
         async with self.sessions() as session:

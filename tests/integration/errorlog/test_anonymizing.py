@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.errorlog.anonymizing import anonymize_errors
+from services.errorlog.anonymize import anonymize_errors
 from shared.contracts.customers import CustomerAnonymized
 from shared.contracts.errorlog import PurchasesErrorRaised
 from shared.ids import new_id

@@ -1,5 +1,6 @@
 """The service's use cases and dispatcher on a real database, without the broker around them."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,10 +13,10 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from services.notifications import emails
-from services.notifications.jobs import Dispatcher
+from services.notifications.dispatch.job import DispatchJob, dispatch_job
+from services.notifications.email.compose import compose_receipt
+from services.notifications.email.sender import Sender
 from services.notifications.models import Email, EmailAttemptRow, NotificationsTables
-from services.notifications.senders import Sender
 from services.notifications.settings import Settings
 from shared.contracts.notifications import EmailState
 from shared.database import create_engine, create_sessions
@@ -58,7 +59,8 @@ class Notifications:
     settings: Settings
     sessions: async_sessionmaker[AsyncSession]
     woken: list[str] = field(default_factory=list)
-    dispatcher: Dispatcher = field(default_factory=Dispatcher)
+    job: DispatchJob = field(default_factory=dispatch_job)
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
 
     @asynccontextmanager
     async def work(self, context: MessageContext) -> AsyncIterator[UnitOfWork]:
@@ -69,16 +71,32 @@ class Notifications:
 
     def wake(self, name: str) -> None:
         self.woken.append(name)
+        self.answered.set()
 
-    async def dispatch(self) -> int:
-        """One round of the dispatcher."""
-        return await self.dispatcher.round(self)
+    async def dispatch(self, job: DispatchJob | None = None) -> int:
+        """Send until nothing is due and every answer is written down; returns how many mails were taken."""
+        job = job or self.job
+        taken = 0
+        while found := await job.round(self):
+            taken += found
+            await job.drain(self)
+        await job.drain(self)
+        return taken
+
+    async def dispatch_until_sent(self, *ids: UUID) -> None:
+        """Rounds, one for each answer, until these mails are sent, whatever is still in hand."""
+        while True:
+            self.answered.clear()
+            await self.job.round(self)
+            if [(await self.email(email_id)).state for email_id in ids] == [EmailState.SENT] * len(ids):
+                return
+            await self.answered.wait()
 
     async def receipt(self, local_part: str = "ok", by: MessageContext | None = None, **changes: Any) -> UUID:
         """A queued receipt for a customer."""
         payment = payment_recorded(billing_contact=contact(email=f"{local_part}@example.com"), **changes)
         async with self.work(by or context()) as work:
-            email_id = await emails.compose_receipt(work, payment, SENDER)
+            email_id = await compose_receipt(work, payment, SENDER)
         assert email_id is not None
         return email_id
 
@@ -127,8 +145,8 @@ def settings(database_url: str, smtp_port: int, **changes: Any) -> Settings:
         "amqp_url": SecretStr("amqp://nobody@127.0.0.1:1/"),
         "smtp_url": SecretStr(f"smtp://127.0.0.1:{smtp_port}"),
         "sender_address": SENDER.address,
-        "smtp_timeout_seconds": 1.0,
-        "dispatch_lease_seconds": 11.0,
+        "smtp_timeout_seconds": 30.0,
+        "dispatch_lease_seconds": 330.0,
         "dispatch_concurrency": 4,
     }
     return Settings(**(values | changes))
@@ -143,7 +161,7 @@ async def notifications(database_url: str, smtp_port: int, **changes: Any) -> As
             await connection.run_sync(_empty)
         service = Notifications(settings(database_url, smtp_port, **changes), create_sessions(engine))
         yield service
-        await service.dispatcher.close()
+        await service.job.finish(service)
     finally:
         await engine.dispose()
 

@@ -1,52 +1,63 @@
 """Reading mails: the list of a purchase, one mail exactly as it was or will be sent."""
 
-from sqlalchemy import Select, select
+from sqlalchemy import select
 from sqlalchemy.orm import defer, selectinload
 
-from services.notifications import domain
+from services.notifications.email.rules import CHECKS
+from services.notifications.email.store import email_not_found, rule_view
 from services.notifications.models import Email, EmailAttemptRow, EmailChangeRow
 from shared.contracts.notifications import (
     EmailAttempt,
     EmailChange,
     EmailPage,
     EmailRow,
+    EmailState,
+    EmailType,
     EmailView,
     GetEmail,
     ListEmails,
 )
-from shared.contracts.refusals import Refused
-from shared.messaging.pagination import cursor_after, cursor_id
+from shared.contracts.refusals import actions
+from shared.messaging.pagination import cursor_id
 from shared.messaging.unit_of_work import UnitOfWork
-
-_ALL_CLIENTS = "*"
+from shared.records import page, visible_to
 
 
 async def list_emails(work: UnitOfWork, query: ListEmails) -> EmailPage:
-    """The mails of a purchase or in a state, newest first. Refuses a cursor that is none of ours."""
-    statement = _visible(work).options(defer(Email.text, raiseload=True), defer(Email.html, raiseload=True))
+    """The mails of a purchase or in a state, newest first. Raises Refused `cursor_invalid`."""
+    wanted = list(visible_to(work.context.client_id, Email.client_id))
     if query.reference_number is not None:
-        statement = statement.where(Email.reference_number == query.reference_number)
+        wanted.append(Email.reference_number == query.reference_number)
     if query.state is not None:
-        statement = statement.where(Email.state == query.state.value)
+        wanted.append(Email.state == query.state.value)
     after = cursor_id(work, query)
     if after is not None:
-        statement = statement.where(Email.id < after)
-    found = (await work.session.scalars(statement.order_by(Email.id.desc()).limit(query.limit + 1))).all()
-    page = found[: query.limit]
-    cursor = cursor_after(page[-1].id.bytes, work, query) if len(found) > query.limit else None
-    return EmailPage(rows=tuple(EmailRow.model_validate(_row(email)) for email in page), next_cursor=cursor)
+        wanted.append(Email.id < after)
+    statement = (
+        select(Email)
+        .where(*wanted)
+        .options(defer(Email.text, raiseload=True), defer(Email.html, raiseload=True))
+        .order_by(Email.id.desc())
+        .limit(query.limit + 1)
+    )
+    found = page((await work.session.scalars(statement)).all(), lambda email: email.id.bytes, work, query)
+    rows = tuple(EmailRow.model_validate(_row(email)) for email in found.rows)
+    return EmailPage(rows=rows, next_cursor=found.next_cursor)
 
 
 async def get_email(work: UnitOfWork, query: GetEmail) -> EmailView:
-    """One mail with its exact text, its attempts, and what may be done with it now."""
+    """One mail with its exact text, its attempts, and what may be done with it now.
+
+    Raises Refused `email_not_found`.
+    """
     statement = (
-        _visible(work)
-        .where(Email.id == query.email_id)
+        select(Email)
+        .where(Email.id == query.email_id, *visible_to(work.context.client_id, Email.client_id))
         .options(selectinload(Email.attempt_rows), selectinload(Email.change_rows))
     )
     email = (await work.session.scalars(statement)).one_or_none()
     if email is None:
-        raise Refused("email_not_found", "There is no such mail.", email_id=str(query.email_id))
+        raise email_not_found(query.email_id)
     return EmailView.model_validate(
         {
             **_row(email),
@@ -58,23 +69,17 @@ async def get_email(work: UnitOfWork, query: GetEmail) -> EmailView:
             "html": email.html,
             "attempts": tuple(_attempt(attempt) for attempt in email.attempt_rows),
             "changes": tuple(_change(change) for change in email.change_rows),
-            "actions": domain.actions(email.standing, is_anonymized=email.anonymized_at is not None),
+            "actions": tuple(actions(rule_view(email), CHECKS)),
         }
     )
-
-
-def _visible(work: UnitOfWork) -> Select[Email]:
-    if work.context.client_id == _ALL_CLIENTS:
-        return select(Email)
-    return select(Email).where(Email.client_id == work.context.client_id)
 
 
 def _row(email: Email) -> dict[str, object]:
     return {
         "email_id": email.id,
         "reference_number": email.reference_number,
-        "email_type": email.kind,
-        "state": email.standing,
+        "email_type": EmailType(email.email_type),
+        "state": EmailState(email.state),
         "version": email.version,
         "to": email.recipient,
         "subject": email.subject,

@@ -14,8 +14,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import aiosmtplib
 from aiosmtplib import SMTPException, SMTPResponseException
 
-from services.notifications.domain import Answer, Outcome, Stage, classify, without_addresses
-from services.notifications.mime import OutgoingMail
+from services.notifications.dispatch.rules import Answer, Outcome, Stage, classify, without_addresses
+from services.notifications.smtp.mime import OutgoingMail
 from shared.errors import Unavailable
 from shared.observability.logs import logger
 

@@ -1,12 +1,21 @@
-"""Rules of the error log: what counts as the same trouble, and whose it is. docs/domain.md, "Error log"."""
+"""What counts as the same trouble, whose it is, what may stay of it, and when it is done. Pure.
+
+Rules: docs/domain.md, "Error log", "Removing personal data".
+"""
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
-from typing import Final
+from datetime import datetime
+from typing import Any, Final
 
 from shared.contracts import SERVICES
 from shared.contracts.errorlog import ErrorRaised
+from shared.contracts.personal import REMOVED
+from shared.contracts.refusals import Refused
+
+Fact = str | int | bool | None
 
 PLATFORM: Final = "platform"
 """The client of errors that belong to no seller; operators act for it."""
@@ -50,6 +59,24 @@ TITLES: Final[Mapping[str, str]] = {
     "no_handler": "has nobody who handles it",
 }
 
+LONGEST_SUBJECT: Final = 200
+_TELL_OF_NOBODY: Final = frozenset(
+    {
+        "actor",
+        "amount",
+        "attempts",
+        "code",
+        "currency",
+        "email_id",
+        "email_type",
+        "exception",
+        "handler",
+        "raised_at",
+        "refund_id",
+        "sent_by",
+    }
+)
+_IDS: Final = ("customer_id", "survivor_id", "merged_id", "reference_number")
 _TYPE: Final = re.compile(r"^[a-z][a-z0-9_]{0,63}$")
 _REFERENCE: Final = re.compile(r"^[1-9][0-9]{8}$")
 _CLIENT: Final = re.compile(r"^[a-z0-9][a-z0-9-]{0,62}$")
@@ -100,6 +127,50 @@ def title_of(key: str, reason: str) -> str:
 def reference_number_of(candidate: object) -> str | None:
     """A reference number, if it is one."""
     return candidate if isinstance(candidate, str) and _REFERENCE.fullmatch(candidate) else None
+
+
+def check_complete(completed_by: str | None, completed_at: datetime | None) -> None:
+    """Raises Refused `error_already_done` for an error that somebody has marked as mended."""
+    if completed_at is not None:
+        raise Refused(
+            "error_already_done",
+            f"{completed_by} has marked this error as mended.",
+            completed_by=completed_by,
+            completed_at=completed_at.isoformat(),
+        )
+
+
+def without_persons(error: ErrorRaised) -> ErrorRaised:
+    """A raised error without what may tell of a person."""
+    note = REMOVED if error.note else None
+    return error.model_copy(update={"note": note, "facts": without_names(error.facts)})
+
+
+def subjects_of(client_id: str, reference_number: str | None, body: bytes) -> set[str]:
+    """Whom a failed message concerns, in the form of tombstones."""
+    subjects = {reference_number} if reference_number else set()
+    try:
+        value: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        return subjects
+    if not isinstance(value, dict):
+        return subjects
+    named = {name for name in map(value.get, _IDS) if isinstance(name, str)}
+    if isinstance(order := value.get("client_order_id"), str):
+        named.add(order_of(client_id, order))
+    return subjects | {name for name in named if len(name) <= LONGEST_SUBJECT and name.isprintable()}
+
+
+def order_of(client_id: str, client_order_id: str) -> str:
+    """The seller's order number in the form of tombstones."""
+    return f"{client_id}/{client_order_id}"
+
+
+def without_names(facts: Mapping[str, Fact]) -> dict[str, Fact]:
+    """Facts without words that may tell of a person."""
+    return {
+        name: fact if name in _TELL_OF_NOBODY or not isinstance(fact, str) else REMOVED for name, fact in facts.items()
+    }
 
 
 def _hash(*parts: str | int | None) -> str:

@@ -4,13 +4,13 @@ import socket
 from collections.abc import Callable
 from datetime import timedelta
 
-from services.notifications import dispatch
-from services.notifications.dispatch import Taken
-from services.notifications.domain import Answer, Outcome
-from services.notifications.emails import DISPATCH
-from services.notifications.sending import ACTOR
+from services.notifications.dispatch.rules import Answer, Outcome
+from services.notifications.dispatch.settle import settle
+from services.notifications.dispatch.store import ACTOR, Taken
+from services.notifications.dispatch.take import take_due
+from services.notifications.email.store import DISPATCH
 from services.notifications.settings import Settings
-from services.notifications.transport import MailTransport, SmtpServer, SmtpTransport
+from services.notifications.smtp.transport import MailTransport, SmtpServer, SmtpTransport
 from shared.errors import Unavailable
 from shared.failpoints import failpoint
 from shared.messaging.leased_job import Capacity, LeasedJob
@@ -43,9 +43,9 @@ def dispatch_job(open_transport: Callable[[Settings], MailTransport] = smtp_tran
         DISPATCH,
         actor=ACTOR,
         capacity=_capacity,
-        take=dispatch.take_due,
+        take=take_due,
         act=dispatcher.hand_over,
-        settle=dispatch.settle,
+        settle=settle,
         outside="smtp",
         probe=dispatcher.probe,
         close=dispatcher.close,
@@ -69,7 +69,7 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - one mail that breaks the code must not stop the others
             logger().error("email_not_sent", correlation_id=str(taken.email_id), error=error)
             return Answer(Outcome.UNKNOWN, None, type(error).__name__)
-        if answer.outcome is Outcome.ACCEPTED:
+        if answer.is_accepted:
             failpoint("smtp_accepted")
         return answer
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.errorlog.domain import MAX_KEPT_BYTES, MAX_KEPT_REFUSALS
+from services.errorlog.rules import MAX_KEPT_BYTES, MAX_KEPT_REFUSALS
 from shared.contracts.errorlog import NotificationsErrorRaised, PurchasesErrorRaised
 from tests.integration.errorlog.log import DIED, Log, dead_letter, json_body
 
@@ -148,7 +148,7 @@ async def test_no_card_number_is_kept_anywhere(log: Log) -> None:
     assert any("1111" in text for text in told)
 
 
-async def test_what_strangers_write_cannot_stop_the_intake(log: Log) -> None:
+async def test_what_strangers_write_cannot_stop_the_log(log: Log) -> None:
     await log.bury(
         dead_letter(
             client_id=log.client,

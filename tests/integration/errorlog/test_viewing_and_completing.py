@@ -5,7 +5,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.errorlog import search, triage
+from services.errorlog.complete import complete_error
+from services.errorlog.view import get_error, list_errors
 from shared.contracts.errorlog import (
     CompleteError,
     ErrorChanged,
@@ -30,17 +31,17 @@ async def raise_errors(log: Log, *references: str) -> list[UUID]:
 
 async def complete(log: Log, command: CompleteError, *, client: str | None = None) -> ErrorChanged:
     async with log.work(client=client) as work:
-        return await triage.complete_error(work, command)
+        return await complete_error(work, command)
 
 
 async def listed(log: Log, query: ListErrors, *, client: str | None = None) -> ErrorPage:
     async with log.work(client=client) as work:
-        return await search.list_errors(work, query)
+        return await list_errors(work, query)
 
 
 async def viewed(log: Log, error_id: UUID, *, client: str | None = None) -> ErrorView:
     async with log.work(client=client) as work:
-        return await search.get_error(work, GetError(error_id=error_id))
+        return await get_error(work, GetError(error_id=error_id))
 
 
 async def test_a_mended_error_leaves_the_open_ones_and_says_who_mended_it(log: Log) -> None:
@@ -81,6 +82,13 @@ async def test_a_refusal_changes_nothing(log: Log, code: str) -> None:
         await complete(log, command, client=client)
     (after,) = await log.entries()
     assert refused.value.code == code
+    if code == "version_conflict":
+        assert refused.value.facts == {
+            "expected_version": 7,
+            "version": 1,
+            "changed_by": before.changed_by,
+            "changed_at": before.changed_at.isoformat(),
+        }
     assert (after.version, after.state, after.changed_at) == (before.version, before.state, before.changed_at)
     assert len(await log.published("errorlog.error.completed.v1", error_id)) == (1 if before.state == "done" else 0)
 
@@ -158,7 +166,7 @@ async def test_the_reason_of_the_message_is_kept_with_who_completed_the_error(lo
     [error_id] = await raise_errors(log, "123456789")
     async with log.work() as work:
         because = replace(work, context=replace(work.context, reason="ticket 4711"))
-        await triage.complete_error(because, CompleteError(error_id=error_id, note="paid by hand"))
+        await complete_error(because, CompleteError(error_id=error_id, note="paid by hand"))
     view = await viewed(log, error_id)
     assert (view.completed_by, view.completion_note, view.completion_reason) == (
         "user:ada",

@@ -1,12 +1,13 @@
 """How a client's mails go out: under whose name, in which languages, and which of them at all."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID, uuid5
 
-from services.notifications.domain import UNDO_WINDOW
+from services.notifications.email.rules import UNDO_WINDOW
 from services.notifications.models import client_copy
-from services.notifications.rendering import LANGUAGES, PLAIN, Look
+from services.notifications.rendering.render import LANGUAGES, PLAIN, Look
 from services.notifications.settings import sender_settings
 from shared.contracts.directory import ClientSettings
 from shared.contracts.notifications import EmailType
@@ -35,6 +36,11 @@ class Sender:
     def message_id(self, source_message_id: UUID, email_type: str) -> str:
         """The Message-ID of the mail that an event makes: the same one whenever it is made."""
         return f"<{uuid5(_MAILS, f'{source_message_id}/{email_type}')}@{self.message_id_domain}>"
+
+    def copies(self, recipient: str) -> tuple[list[str], list[str]]:
+        """Cc and Bcc of a mail to this recipient: nobody gets it twice."""
+        cc = _others(self.cc, recipient)
+        return cc, _others(self.bcc, recipient, *cc)
 
 
 async def sender_of(work: UnitOfWork) -> Sender:
@@ -74,3 +80,9 @@ async def undo_window(work: UnitOfWork) -> timedelta:
     """How long a mail that a person queues can still be held."""
     client = await settings_of(work.session, client_copy, work.context.client_id)
     return UNDO_WINDOW if client is None else timedelta(minutes=client.undo_window_minutes)
+
+
+def _others(addresses: Sequence[str], *named: str) -> list[str]:
+    """Addresses that do not get the mail anyway."""
+    known = {address.casefold() for address in named}
+    return [address for address in addresses if address.casefold() not in known]

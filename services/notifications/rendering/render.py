@@ -11,7 +11,7 @@ from jinja2 import FileSystemLoader, StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 from markupsafe import Markup, escape
 
-from services.notifications.formats import Formats
+from services.notifications.rendering.formats import Formats
 from shared.contracts.notifications import EmailType
 from shared.contracts.purchases import Contact, PaymentRecorded, ReceiptLine, RefundCompleted
 from shared.contracts.values import Money

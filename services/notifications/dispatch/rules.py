@@ -1,4 +1,7 @@
-"""Rules of e-mails: which state may follow which, what an SMTP answer means, when to try again."""
+"""What an SMTP answer means for a mail, and when a mail is tried again. Pure.
+
+Rules: docs/domain.md, "Sending e-mails".
+"""
 
 import re
 from dataclasses import dataclass
@@ -6,82 +9,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from shared.contracts.notifications import EmailState
-from shared.contracts.values import AllowedAction
-
-UNDO_WINDOW: Final = timedelta(minutes=5)
-"""How long a mail that a person queued waits, so that Hold means something. docs/domain.md, "E-mail states"."""
-LONGEST_UNDO_WINDOW: Final = timedelta(minutes=15)
 RETRY_DELAYS: Final = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2))
 LADDER_STEP_AFTER: Final = timedelta(hours=4)
 GIVE_UP_AFTER: Final = timedelta(days=4)
-
-
-class Action(StrEnum):
-    """What a person may want of a mail."""
-
-    HOLD = "hold"
-    QUEUE = "queue"
-    SEND = "send"
-
-
-@dataclass(frozen=True)
-class Obstacle:
-    """Why an action is refused: a stable code, and the words for people."""
-
-    code: str
-    words: str
-
-
-_BEING_SENT: Final = Obstacle("email_being_sent", "The mail is being handed to the mail server right now.")
-_OBSTACLES: Final = {
-    (Action.HOLD, EmailState.HOLD): Obstacle("email_already_held", "The mail is held already."),
-    (Action.HOLD, EmailState.SENDING): _BEING_SENT,
-    (Action.HOLD, EmailState.SENT): Obstacle("email_already_sent", "The mail has left; it cannot be held back."),
-    (Action.HOLD, EmailState.BOUNCED): Obstacle("email_not_queued", "The mail bounced; nothing is waiting to go out."),
-    (Action.HOLD, EmailState.FAILED): Obstacle("email_not_queued", "The mail was given up; nothing is waiting."),
-    (Action.QUEUE, EmailState.QUEUED): Obstacle("email_already_queued", "The mail goes out by itself already."),
-    (Action.QUEUE, EmailState.SENDING): _BEING_SENT,
-    (Action.SEND, EmailState.SENDING): _BEING_SENT,
-}
-_MOVES: Final = {
-    EmailState.QUEUED: {EmailState.HOLD, EmailState.QUEUED, EmailState.SENDING, EmailState.FAILED},
-    EmailState.HOLD: {EmailState.QUEUED, EmailState.FAILED},
-    EmailState.SENDING: {
-        EmailState.QUEUED,
-        EmailState.SENDING,
-        EmailState.SENT,
-        EmailState.BOUNCED,
-        EmailState.FAILED,
-    },
-    EmailState.SENT: {EmailState.QUEUED},
-    EmailState.BOUNCED: {EmailState.QUEUED},
-    EmailState.FAILED: {EmailState.QUEUED},
-}
-
-
-_ANONYMIZED: Final = Obstacle("email_anonymized", "The personal data of the customer have been removed.")
-
-
-def obstacle(action: Action, state: EmailState, *, is_anonymized: bool = False) -> Obstacle | None:
-    """Why an action is not possible in a state; None where it is. docs/domain.md, "E-mail states"."""
-    return _ANONYMIZED if is_anonymized else _OBSTACLES.get((action, state))
-
-
-def actions(state: EmailState, *, is_anonymized: bool = False) -> tuple[AllowedAction, ...]:
-    """Every action with the reason why it would be refused now; the commands ask the same function."""
-    return tuple(_allowed(action, obstacle(action, state, is_anonymized=is_anonymized)) for action in Action)
-
-
-def _allowed(action: Action, no: Obstacle | None) -> AllowedAction:
-    if no is None:
-        return AllowedAction(name=action.value, allowed=True)
-    return AllowedAction(name=action.value, allowed=False, code=no.code, why_not=no.words)
-
-
-def may_become(state: EmailState, following: EmailState) -> bool:
-    """Whether a mail in one state may move to another at all, by a person or by the dispatcher."""
-    return following in _MOVES[state]
 
 
 class Outcome(StrEnum):
@@ -113,6 +43,15 @@ class Answer:
     outcome: Outcome
     code: int | None = None
     detail: str | None = None
+
+    @property
+    def is_accepted(self) -> bool:
+        return self.outcome is Outcome.ACCEPTED
+
+    @property
+    def words(self) -> str:
+        """What the server said, for people."""
+        return " ".join(str(part) for part in (self.code, self.detail) if part) or "no answer"
 
 
 _OK: Final = range(200, 300)

@@ -1,17 +1,17 @@
 """Looking through the errors."""
 
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import select
 
 from services.errorlog.models import ErrorEntry, FailedMessage
+from services.errorlog.store import error_not_found
 from shared.contracts.errorlog import ErrorPage, ErrorRow, ErrorSource, ErrorState, ErrorView, GetError, ListErrors
-from shared.contracts.refusals import Refused
-from shared.messaging.pagination import cursor_after, cursor_id
+from shared.messaging.pagination import cursor_id
 from shared.messaging.unit_of_work import UnitOfWork
+from shared.records import page, visible_to
 
-ALL_CLIENTS = "*"
-MAX_SHOWN_BYTES = 65_536
+MAX_SHOWN_BYTES: Final = 65_536
 
 
 async def list_errors(work: UnitOfWork, query: ListErrors) -> ErrorPage:
@@ -19,7 +19,7 @@ async def list_errors(work: UnitOfWork, query: ListErrors) -> ErrorPage:
 
     Raises Refused: `cursor_invalid`.
     """
-    wanted = _of_client(work)
+    wanted = list(visible_to(work.context.client_id, ErrorEntry.client_id))
     if query.state is not None:
         wanted.append(ErrorEntry.state == query.state.value)
     if query.error_type is not None:
@@ -30,12 +30,8 @@ async def list_errors(work: UnitOfWork, query: ListErrors) -> ErrorPage:
     if after is not None:
         wanted.append(ErrorEntry.id < after)
     statement = select(ErrorEntry).where(*wanted).order_by(ErrorEntry.id.desc()).limit(query.limit + 1)
-    entries = (await work.session.scalars(statement)).all()
-    shown = entries[: query.limit]
-    return ErrorPage(
-        rows=tuple(ErrorRow(**_row(entry)) for entry in shown),
-        next_cursor=cursor_after(shown[-1].id.bytes, work, query) if len(entries) > len(shown) else None,
-    )
+    found = page((await work.session.scalars(statement)).all(), lambda entry: entry.id.bytes, work, query)
+    return ErrorPage(rows=tuple(ErrorRow(**_row(entry)) for entry in found.rows), next_cursor=found.next_cursor)
 
 
 async def get_error(work: UnitOfWork, query: GetError) -> ErrorView:
@@ -43,9 +39,10 @@ async def get_error(work: UnitOfWork, query: GetError) -> ErrorView:
 
     Raises Refused: `error_not_found`.
     """
-    entry = await work.session.scalar(select(ErrorEntry).where(ErrorEntry.id == query.error_id, *_of_client(work)))
+    visible = visible_to(work.context.client_id, ErrorEntry.client_id)
+    entry = await work.session.scalar(select(ErrorEntry).where(ErrorEntry.id == query.error_id, *visible))
     if entry is None:
-        raise Refused("error_not_found", "There is no such error.", error_id=str(query.error_id))
+        raise error_not_found(query.error_id)
     failed = await work.session.scalar(
         select(FailedMessage).where(FailedMessage.error_id == entry.id).order_by(FailedMessage.id.desc()).limit(1)
     )
@@ -66,11 +63,6 @@ async def get_error(work: UnitOfWork, query: GetError) -> ErrorView:
         completion_note=entry.completion_note,
         completion_reason=entry.completion_reason,
     )
-
-
-def _of_client(work: UnitOfWork) -> list[ColumnElement[bool]]:
-    client = work.context.client_id
-    return [] if client == ALL_CLIENTS else [ErrorEntry.client_id == client]
 
 
 def _row(entry: ErrorEntry) -> dict[str, Any]:
