@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from services.errorlog.rules import check_completable
+from services.errorlog.rules import check_complete
 from services.errorlog.store import close_change, lock_entry
 from shared.contracts.errorlog import CompleteError, ErrorChanged, ErrorCompleted, ErrorState
 from shared.messaging.unit_of_work import UnitOfWork
@@ -15,7 +15,7 @@ async def complete_error(work: UnitOfWork, command: CompleteError) -> ErrorChang
     Raises Refused `error_not_found`, `error_already_done`, `version_conflict`. Rule: docs/domain.md, "Error log".
     """
     entry = await lock_entry(work, command.error_id)
-    check_completable(entry.completed_by, entry.completed_at)
+    check_complete(entry.completed_by, entry.completed_at)
     check_version(entry, command.expected_version)
     entry.completed_by = work.context.actor
     entry.completed_at = datetime.now(UTC)

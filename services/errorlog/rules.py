@@ -129,7 +129,7 @@ def reference_number_of(candidate: object) -> str | None:
     return candidate if isinstance(candidate, str) and _REFERENCE.fullmatch(candidate) else None
 
 
-def check_completable(completed_by: str | None, completed_at: datetime | None) -> None:
+def check_complete(completed_by: str | None, completed_at: datetime | None) -> None:
     """Raises Refused `error_already_done` for an error that somebody has marked as mended."""
     if completed_at is not None:
         raise Refused(

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 RETRY_DELAYS: Final = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2))
-LATER_RETRY_DELAY: Final = timedelta(hours=4)
+LONGEST_DELAY: Final = timedelta(hours=4)
 GIVE_UP_AFTER: Final = timedelta(days=4)
 
 
@@ -19,7 +19,7 @@ class Outcome(StrEnum):
 
     ACCEPTED = "accepted"
     TRANSIENT = "transient"
-    """Not now: tried again later."""
+    """Not now: tried again on the ladder."""
     PERMANENT = "permanent"
     """Never: the mail bounces and is not tried again."""
     UNKNOWN = "unknown"
@@ -87,7 +87,7 @@ def next_try(delays: int, first_delayed_at: datetime, now: datetime) -> datetime
     1 minute, 5 minutes, 30 minutes, 2 hours, then every 4 hours, for 4 days since the first.
     docs/domain.md, "Sending e-mails"; RFC 5321, section 4.5.4.1.
     """
-    step = RETRY_DELAYS[delays - 1] if delays <= len(RETRY_DELAYS) else LATER_RETRY_DELAY
+    step = RETRY_DELAYS[delays - 1] if delays <= len(RETRY_DELAYS) else LONGEST_DELAY
     return now + step if now + step <= first_delayed_at + GIVE_UP_AFTER else None
 
 

@@ -7,12 +7,11 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import Table, select
+from sqlalchemy import select
 
 from services.errorlog.log import log_dead_letter, log_error
 from services.errorlog.models import ErrorEntry, ErrorlogTables, FailedMessage
-from services.errorlog.view import get_error, list_errors
-from shared.contracts.errorlog import ErrorPage, ErrorRaised, ErrorView, GetError, ListErrors, PurchasesErrorRaised
+from shared.contracts.errorlog import ErrorRaised
 from shared.ids import new_id
 from shared.messaging.dead_letter import DeadLetter
 from shared.messaging.unit_of_work import UnitOfWork
@@ -36,7 +35,7 @@ def dead_letter(**changes: Any) -> DeadLetter:
         "attempts": 5,
         "handler": "request_refund",
         "error_type": "ValueError",
-        "error_at": "services/purchases/refunds.py:123 in request_refund",
+        "error_at": "services/purchases/refund/request.py:23 in request_refund",
         "died_at": DIED,
         "body": b"{}",
     }
@@ -51,22 +50,22 @@ def json_body(**fields: Any) -> bytes:
 class Log(ServiceUnderTest):
     """What a test may do with the log, each act in a transaction of its own."""
 
-    name: ClassVar[str] = "errorlog"
-    outbox: ClassVar[Table] = ErrorlogTables.outbox
+    name: ClassVar = "errorlog"
+    outbox: ClassVar = ErrorlogTables.outbox
     client: str
 
-    def by(
-        self, *, client: str | None = None, actor: str = "user:ada", user: str = "purchases"
+    def act(
+        self, client: str | None = None, actor: str = "user:ada", *, user: str = "purchases", **fields: Any
     ) -> AbstractAsyncContextManager[UnitOfWork]:
-        """A transaction for the client of this test."""
-        return self.act(client or self.client, actor, user=user, routing_key=f"{user}.error.raised.v1")
+        about = {"correlation_id": "flow-1", "user": user, "routing_key": f"{user}.error.raised.v1"}
+        return super().act(client or self.client, actor, **(about | fields))
 
     async def raise_error(self, error: ErrorRaised, *, client: str | None = None, user: str = "purchases") -> None:
-        async with self.by(client=client, actor=f"service:{user}", user=user) as work:
+        async with self.act(client=client, actor=f"service:{user}", user=user) as work:
             await log_error(work, error)
 
     async def bury(self, letter: DeadLetter) -> None:
-        async with self.by(client="*", actor="service:errorlog") as work:
+        async with self.act(client="*", actor="service:errorlog") as work:
             await log_dead_letter(work, letter)
 
     async def entries(self, **values: Any) -> list[ErrorEntry]:
@@ -86,22 +85,5 @@ class Log(ServiceUnderTest):
 
     async def published(self, key: str, error_id: UUID) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         """Bodies and headers in the outbox that are about an entry."""
-        about = self.outbox.c.order_key == str(error_id)
-        rows = await self.outbox_rows(self.outbox.c.routing_key == key, about)
+        rows = await self.outbox_rows(self.outbox.c.routing_key == key, self.outbox.c.order_key == str(error_id))
         return [(json.loads(row.body), row.headers) for row in rows]
-
-    async def raise_errors(self, *references: str) -> list[UUID]:
-        """The same error at each of these purchases; returns every entry of this client."""
-        for reference in references:
-            await self.raise_error(
-                PurchasesErrorRaised(error_type="refund_failed", title="A refund failed", reference_number=reference)
-            )
-        return [entry.id for entry in await self.entries()]
-
-    async def listed(self, query: ListErrors, *, client: str | None = None) -> ErrorPage:
-        async with self.by(client=client) as work:
-            return await list_errors(work, query)
-
-    async def viewed(self, error_id: UUID, *, client: str | None = None) -> ErrorView:
-        async with self.by(client=client) as work:
-            return await get_error(work, GetError(error_id=error_id))

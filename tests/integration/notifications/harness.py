@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from pydantic import SecretStr
-from sqlalchemy import Table, func, select, text, update
+from sqlalchemy import func, select, text, update
 
 from services.notifications.dispatch.job import DispatchJob, dispatch_job
 from services.notifications.email.compose import compose_receipt
@@ -21,6 +21,7 @@ from shared.contracts.notifications import EmailState
 from shared.ids import new_id
 from shared.messaging.message_context import MessageContext
 from tests.support.service import ServiceUnderTest, sessions_of
+from tests.support.service import context as any_context
 from tests.unit.notifications.samples import contact, payment_recorded
 
 SENDER = Sender("Northwind Software", "service@example.com", "mail.example.com")
@@ -28,15 +29,9 @@ SHOP = "demo-shop"
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
-def context(**changes: Any) -> MessageContext:
-    values: dict[str, Any] = {
-        "client_id": SHOP,
-        "actor": "user:ann",
-        "message_id": new_id(),
-        "correlation_id": f"flow-{new_id()}",
-        "traceparent": TRACE,
-    }
-    return MessageContext(**(values | changes))
+def context(client_id: str = SHOP, actor: str = "user:ann", **fields: Any) -> MessageContext:
+    """A message of this shop, within a trace."""
+    return any_context(client_id, actor, **({"traceparent": TRACE} | fields))
 
 
 @dataclass(frozen=True)
@@ -52,14 +47,13 @@ class Published:
 
 @dataclass
 class Notifications(ServiceUnderTest):
-    """What jobs get from the running service, and what a test wants to know."""
+    """The notifications service with its dispatcher."""
 
-    name: ClassVar[str] = "notifications"
-    outbox: ClassVar[Table] = NotificationsTables.outbox
+    name: ClassVar = "notifications"
+    outbox: ClassVar = NotificationsTables.outbox
     settings: Settings
     job: DispatchJob = field(default_factory=dispatch_job)
     answered: asyncio.Event = field(default_factory=asyncio.Event)
-    """Somebody wanted the dispatcher to look for work, or an answer is there."""
 
     def wake(self, name: str) -> None:
         super().wake(name)

@@ -1,5 +1,6 @@
 """Hold, Queue and Send: what people may do with a mail, and what comes of it."""
 
+import asyncio
 from collections.abc import Awaitable
 from datetime import timedelta
 from uuid import UUID
@@ -126,6 +127,14 @@ async def test_an_outdated_view_is_refused_and_says_who_changed_the_mail(service
     assert refused.value.facts["changed_by"] == "user:bob"
     assert refused.value.facts["changed_at"] == (await service.email(email_id)).changed_at.isoformat()
     assert (await service.email(email_id)).state == "hold"
+
+
+async def test_two_people_hold_a_mail_at_one_moment(service: Notifications) -> None:
+    email_id = await service.receipt()
+    wishes = (do(service, Action.HOLD, email_id, version=1) for _ in range(2))
+    answers = await asyncio.gather(*wishes, return_exceptions=True)
+    assert sorted(one.code if isinstance(one, Refused) else "held" for one in answers) == ["held", "version_conflict"]
+    assert (await service.email(email_id)).version == 2
 
 
 @pytest.mark.parametrize("action", Action)

@@ -9,7 +9,7 @@ UNIT = {"tests/unit/purchases/test_refund_plan.py"}
 PURCHASES = UNIT | {"tests/integration/purchases/test_refunds.py", "tests/integration/purchases/test_search.py"}
 CUSTOMERS = {"tests/unit/customers/test_rules.py", "tests/integration/customers/test_search.py"}
 MESSAGING = {"tests/unit/messaging/test_order.py", "tests/integration/messaging/test_relay.py"}
-LOAD = {"tests/unit/load/test_histogram.py"}
+LOAD = {"tests/unit/tools/load/test_histogram.py"}
 EVERYDAY = CONTRACTS | PURCHASES | CUSTOMERS | MESSAGING | LOAD
 LONG = {
     "tests/chaos/test_outages.py",
@@ -30,9 +30,9 @@ TESTS = EVERYDAY | LONG
         pytest.param("shared/messaging/relay.py", EVERYDAY, id="shared code"),
         pytest.param("deploy/topology.py", EVERYDAY, id="what everything is deployed with"),
         pytest.param("pyproject.toml", EVERYDAY, id="dependencies"),
-        pytest.param("deploy/load/gun.py", LOAD | {"tests/e2e/test_load.py"}, id="a tool: its tests, however long"),
+        pytest.param("tools/load/gun.py", LOAD | {"tests/e2e/test_load.py"}, id="a tool: its tests, however long"),
         pytest.param(
-            "deploy/demo/run.py", {"tests/e2e/test_demo.py", "tests/e2e/test_demo_peer.py"}, id="a tool in two files"
+            "tools/demo/run.py", {"tests/e2e/test_demo.py", "tests/e2e/test_demo_peer.py"}, id="a tool in two files"
         ),
         pytest.param(
             "examples/connect_your_service.py", {"tests/e2e/test_connect_your_service.py"}, id="an example: its test"

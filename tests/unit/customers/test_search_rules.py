@@ -7,17 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.customers.identity.rules import LONGEST_TERM, fold, fold_email
-from services.customers.search_terms import (
-    Key,
-    KeyKind,
-    Keyword,
-    NoKeywords,
-    Prefix,
-    TooManyKeywords,
-    keys_of,
-    keys_of_purchase,
-    parse_keywords,
-)
+from services.customers.search_rules import RULES, KeyKind, keys_of, keys_of_purchase
+from shared.contracts.refusals import Refused
+from shared.search.keywords import Key, Keyword, Prefix, parse_keywords
 
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=60).filter(
     lambda name: "," not in name and "@" not in name and fold(name).strip("@. ") and fold(name.strip()) == fold(name)
@@ -27,7 +19,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_
 def meant(keyword: Keyword, keys: frozenset[Key]) -> bool:
     """Whether a customer with these terms is found."""
     return any(
-        key.kind is meaning.kind
+        key.kind == meaning.kind
         and (key.term.startswith(meaning.term) if isinstance(meaning, Prefix) else key.term == meaning.term)
         for meaning in keyword.meanings
         for key in keys
@@ -40,20 +32,17 @@ def test_a_customer_is_found_by_every_beginning_of_its_name(name: str, length: i
     if not fold(beginning).strip("@. "):
         return
     keys = keys_of([{"last_name": name}])
-    for keyword in parse_keywords(fold(name)[: len(fold(beginning))] + ","):
+    for keyword in parse_keywords(fold(name)[: len(fold(beginning))] + ",", RULES):
         assert meant(keyword, keys)
 
 
 @given(box=st.text(max_size=300))
-def test_whatever_is_typed_is_understood_or_refused(box: str) -> None:
+def test_whatever_is_typed_fits_into_an_index(box: str) -> None:
     try:
-        keywords = parse_keywords(box)
-    except (NoKeywords, TooManyKeywords):
+        keywords = parse_keywords(box, RULES)
+    except Refused:
         return
-    assert 1 <= len(keywords) <= 10
     for keyword in keywords:
-        assert keyword.meanings
-        assert all("\x00" not in meaning.term for meaning in keyword.meanings)
         assert all(len(meaning.term.encode(errors="replace")) <= LONGEST_TERM + 1 for meaning in keyword.meanings)
 
 
@@ -75,16 +64,8 @@ def test_folding_twice_changes_nothing(text: str) -> None:
     ],
 )
 def test_what_a_keyword_may_mean(text: str, kinds: set[KeyKind]) -> None:
-    (keyword,) = parse_keywords(text)
+    (keyword,) = parse_keywords(text, RULES)
     assert {meaning.kind for meaning in keyword.meanings} == kinds
-
-
-@pytest.mark.parametrize(
-    ("domain", "found"), [("@example.com", True), ("@mail.example.com", True), ("@ample.com", False), ("@com", True)]
-)
-def test_a_domain_finds_all_below_it(domain: str, found: bool) -> None:
-    (keyword,) = parse_keywords(domain)
-    assert meant(keyword, keys_of([{"email": "jo@mail.example.com"}])) is found
 
 
 @pytest.mark.parametrize(
@@ -97,14 +78,8 @@ def test_a_domain_finds_all_below_it(domain: str, found: bool) -> None:
     ],
 )
 def test_the_most_selective_keyword_drives(more: str, less: str) -> None:
-    (one,), (two,) = parse_keywords(more), parse_keywords(less)
+    (one,), (two,) = parse_keywords(more, RULES), parse_keywords(less, RULES)
     assert one.selectivity > two.selectivity
-
-
-@pytest.mark.parametrize(("box", "error"), [(" , @ ,", NoKeywords), (",".join("abcdefghijk"), TooManyKeywords)])
-def test_what_means_nothing(box: str, error: type[ValueError]) -> None:
-    with pytest.raises(error):
-        parse_keywords(box)
 
 
 def test_a_purchase_is_found_by_number_and_card() -> None:

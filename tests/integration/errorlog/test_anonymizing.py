@@ -17,7 +17,7 @@ PERSON = {"last_name": "Forgotten", "country": "DE"}
 
 
 async def forget(log: Log, *, client: str | None = None) -> None:
-    async with log.by(client=client) as work:
+    async with log.act(client=client) as work:
         await anonymize_errors(work, EVENT)
 
 
