@@ -79,7 +79,7 @@ async def test_a_dead_letter_stands_next_to_its_purchase_with_what_a_retry_needs
     assert (entry.reference_number, entry.message_id) == ("123456789", letter.message_id)
     assert entry.title == "purchases.refund.request.v1 failed in every attempt"
     assert entry.facts["exception"] == "ValueError"
-    assert entry.facts["raised_at"] == "services/purchases/refunds.py:123 in request_refund"
+    assert entry.facts["raised_at"] == letter.error_at
     assert entry.first_seen == DIED
     (kept,) = await log.failed(entry.id)
     assert (kept.queue, kept.exchange, kept.routing_key) == (letter.queue, letter.exchange, letter.key)
