@@ -103,7 +103,7 @@ def test_rooms_are_named_as_everywhere() -> None:
 
 
 def test_a_change_of_a_record_ends_in_one_place() -> None:
-    """`touch` of shared/records.py counts the version and notes who and when; statements of hot paths stand in stores."""
+    """`touch` of shared/records.py counts the version and notes who and when; hot paths have statements in stores."""
     by_hand = re.compile(r"\.version \+= 1|\.changed_(by|at) = ")
     found = [name_of(file) for file in sources("services") if by_hand.search(file.read_text())]
     assert not found, found
