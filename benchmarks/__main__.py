@@ -104,8 +104,8 @@ def inbox(
 
 @app.command()
 def faststream_parts(
-    count: Annotated[int, typer.Option(min=500, help="Messages of each consumer.")] = 3000,
-    rounds: Annotated[int, typer.Option(min=1)] = 5,
+    count: Annotated[int, typer.Option(min=500, help="Messages of each consumer in each turn.")] = 2000,
+    rounds: Annotated[int, typer.Option(min=1)] = 4,
     as_json: AsJson = False,
 ) -> None:
     """What each part of FastStream costs a message, used or not, and what that is of our whole hop."""

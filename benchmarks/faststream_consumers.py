@@ -1,10 +1,11 @@
 """Consumers of the same commands that differ in one part of FastStream; each message is acknowledged, nothing more.
 
-Run as `python -m benchmarks.faststream_consumers NAME COUNT`, the address in LEDGER_AMQP_URL. Prints the microseconds
-of processor time and of the clock that a message took, as JSON.
+Run as `python -m benchmarks.faststream_consumers`, the address in LEDGER_AMQP_URL. Takes the names of CONSUMERS, one a
+line with a count before it, and answers each with the microseconds that a message took, as JSON.
 """
 
 import asyncio
+import gc
 import json
 import os
 import sys
@@ -46,6 +47,7 @@ HANDLERS: Final = 20
 _UNHEARD: Final = "ledger.deposit.unheard.v1"
 _WARM: Final = 200
 """So many messages are handled before the clocks start."""
+_LONGEST_SECONDS: Final = 120
 Receive = Callable[[AbstractIncomingMessage], Awaitable[None]]
 
 
@@ -76,23 +78,24 @@ class Taken:
             self.done.set()
 
 
-Consume = Callable[[str, Taken], Awaitable[object]]
+Close = Callable[[], Awaitable[None]]
+Consume = Callable[[str, Taken], Awaitable[Close]]
 
 
-async def bare(url: str, taken: Taken) -> object:
+async def bare(url: str, taken: Taken) -> Close:
     """aio-pika alone, with the connection that comes back by itself, which FastStream uses too."""
     connection = await aio_pika.connect_robust(url)
     channel = await connection.channel()
     await channel.set_qos(prefetch_count=PREFETCH)
     queue = await channel.declare_queue(QUEUE, passive=True)
     await queue.consume(taken.take)
-    return connection
+    return connection.close
 
 
 def _with(*middlewares: Any, router: bool = False, around: Callable[[Receive], Receive] | None = None) -> Consume:
     """A subscriber as shared/messaging/inbound/consumers.py has it, and something on top of it."""
 
-    async def consume(url: str, taken: Taken) -> object:
+    async def consume(url: str, taken: Taken) -> Close:
         broker = _broker(url, *middlewares)
         receive = around(taken.take) if around else taken.take
         if router:
@@ -102,12 +105,12 @@ def _with(*middlewares: Any, router: bool = False, around: Callable[[Receive], R
         else:
             broker.subscriber(_queue(), channel=_channel(), decoder=_undecoded, no_reply=True)(receive)
         await broker.start()
-        return broker
+        return broker.stop
 
     return consume
 
 
-async def injected(url: str, taken: Taken) -> object:
+async def injected(url: str, taken: Taken) -> Close:
     """FastStream decodes, validates and injects what the handler asks for by its annotations."""
     broker = _broker(url, apply_types=True)
 
@@ -121,7 +124,7 @@ async def injected(url: str, taken: Taken) -> object:
         await counted.take(message.raw_message)
 
     await broker.start()
-    return broker
+    return broker.stop
 
 
 def _told_apart(*, in_threads: bool) -> Consume:
@@ -136,19 +139,19 @@ def _told_apart(*, in_threads: bool) -> Consume:
 
         return matches if in_threads else matches_here
 
-    async def consume(url: str, taken: Taken) -> object:
+    async def consume(url: str, taken: Taken) -> Close:
         broker = _broker(url)
         subscriber = broker.subscriber(_queue(), channel=_channel(), decoder=_undecoded, no_reply=True)
         for number in range(HANDLERS):
             key = BookDeposit.key if number == HANDLERS // 2 else f"ledger.deposit.other{number}.v1"
             subscriber(taken.take, filter=filter_for(key))
         await broker.start()
-        return broker
+        return broker.stop
 
     return consume
 
 
-async def publish_bare(url: str, taken: Taken) -> object:
+async def publish_bare(url: str, taken: Taken) -> Close:
     """Not a consumer: as many publishes as a prefetch, their confirms awaited together, by aio-pika."""
     connection = await aio_pika.connect_robust(url)
     channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
@@ -161,10 +164,10 @@ async def publish_bare(url: str, taken: Taken) -> object:
         await exchange.publish(message, _UNHEARD, mandatory=False)
 
     await _publish_all(publish, taken)
-    return connection
+    return connection.close
 
 
-async def publish_by_faststream(url: str, taken: Taken) -> object:
+async def publish_by_faststream(url: str, taken: Taken) -> Close:
     """The same by `broker.publish`."""
     broker = _broker(url)
     await broker.connect()
@@ -177,7 +180,7 @@ async def publish_by_faststream(url: str, taken: Taken) -> object:
         )  # fmt: skip
 
     await _publish_all(publish, taken)
-    return broker
+    return broker.stop
 
 
 async def _publish_all(publish: Callable[[], Awaitable[None]], taken: Taken) -> None:
@@ -263,14 +266,23 @@ CONSUMERS: Final[Mapping[str, Consume]] = {
 }
 
 
-async def main(name: str, count: int) -> None:
-    """Consume so many messages and tell what they took."""
+async def measure(name: str, count: int) -> dict[str, float]:
+    """Consume so many messages; microseconds of processor time and of the clock for each."""
     taken = Taken(count)
-    kept = await CONSUMERS[name](os.environ["LEDGER_AMQP_URL"], taken)
-    await taken.done.wait()
-    print(json.dumps(taken.found), flush=True)  # noqa: T201 - what the benchmark reads
-    del kept
+    close = await CONSUMERS[name](os.environ["LEDGER_AMQP_URL"], taken)
+    async with asyncio.timeout(_LONGEST_SECONDS):
+        await taken.done.wait()
+    await close()
+    return taken.found
+
+
+def main() -> None:
+    """Serve until there are no more lines. All consumers run in one process, so none has it warmer than another."""
+    for line in sys.stdin:
+        count, _, name = line.strip().partition(" ")
+        gc.collect()
+        print(json.dumps(uvloop.run(measure(name, int(count)))), flush=True)  # noqa: T201 - the benchmark reads it
 
 
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1], int(sys.argv[2])))
+    main()

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.request
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ _WITHOUT: Final = {
 }
 """What a part is compared with, where that is not the subscriber as we use it."""
 _MESSAGES_OF_A_HOP: Final = 2
+_TURNS: Final = 3
 _LONGEST_SECONDS: Final = 120
 _IDLE_SECONDS: Final = 3
 _MEBI: Final = 2**20
@@ -56,11 +57,7 @@ def run(count: int, rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
             here.renew()
             hops.append(_hop(here, count))
             say(f"round {number}: our hop {hops[-1]:.0f} µs of processor time in both services")
-            for name in consumers.CONSUMERS:
-                found = _consume(here, name, count)
-                costs[name].cpu_us.append(found["cpu_us"])
-                costs[name].us.append(found["us"])
-                say(f"round {number}: {name:<44} {found['cpu_us']:6.0f} µs of processor time, {found['us']:6.0f} µs")
+            _round(here, count, costs, say)
             for kind in ("starlette", "asgi"):
                 apps[kind].append(_idle(here, kind))
     hop = min(hops)
@@ -80,6 +77,18 @@ def run(count: int, rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
         "documents": documents(),
         "ratios": {f"{name} / {part['without']}": part["ratio"] for name, part in parts.items() if part["without"]},
     }
+
+
+def _round(here: Place, count: int, costs: Mapping[str, Costs], say: Callable[[str], None]) -> None:
+    """Every consumer some times over, in turns."""
+    with _consumers(here) as consume:
+        for _ in range(_TURNS):
+            for name in consumers.CONSUMERS:
+                found = consume(name, count)
+                costs[name].cpu_us.append(found["cpu_us"])
+                costs[name].us.append(found["us"])
+        for name, cost in costs.items():
+            say(f"{name:<44} {', '.join(f'{one:.0f}' for one in cost.cpu_us[-_TURNS:])} µs of processor time")
 
 
 def _compare(name: str, costs: Mapping[str, Costs], hop: float) -> dict[str, Any]:
@@ -109,18 +118,31 @@ def _hop(here: Place, count: int) -> float:
         return (sum(map(_processor_seconds, ports.values())) - before) / count * 1e6
 
 
-def _consume(here: Place, name: str, count: int) -> dict[str, float]:
-    if not name.startswith("publishing"):
-        asyncio.run(send(here, count, rate=None))
-    command = [sys.executable, "-m", "benchmarks.faststream_consumers", name, str(count)]
-    ended = subprocess.run(  # noqa: S603 - our own module
-        command, env=here.environment(1), cwd=CHECKOUT, capture_output=True, text=True,
-        timeout=_LONGEST_SECONDS, check=False,
+@contextlib.contextmanager
+def _consumers(here: Place) -> Iterator[Callable[[str, int], dict[str, float]]]:
+    """One process that consumes as it is told, for the length of the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.faststream_consumers"],
+        env=here.environment(1), cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    if ended.returncode:
-        raise RuntimeError(f"{name} has ended: {ended.stderr}")
-    found: dict[str, float] = json.loads(ended.stdout)
-    return found
+
+    def consume(name: str, count: int) -> dict[str, float]:
+        assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are pipes
+        if not name.startswith("publishing"):
+            asyncio.run(send(here, count, rate=None))
+        process.stdin.write(f"{count} {name}\n")
+        process.stdin.flush()
+        answer = process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"{name} has ended")
+        found: dict[str, float] = json.loads(answer)
+        return found
+
+    try:
+        yield consume
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def _idle(here: Place, kind: str) -> tuple[float, float]:

@@ -38,12 +38,17 @@ def visible_to(client_id: str, column: Any) -> tuple[ColumnElement[bool], ...]:
     return () if client_id == ALL_CLIENTS else (column == client_id,)
 
 
-def check_version(record: Versioned, expected: int | None, **facts: str | int | None) -> None:
-    """Refuse a change that was decided on an older state of the record, saying who changed it and when.
+def check_version(record: Versioned | None, expected: int | None, **facts: str | int | None) -> None:
+    """Refuse a change that was decided on an older state of the record, saying who changed it and when; or on any
+    state of a record that is not there.
 
     Raises Refused `version_conflict`. `facts` are those that a caller needs besides, such as the record's state.
     """
-    if expected is not None and expected != record.version:
+    if expected is None:
+        return
+    if record is None:
+        raise Refused("version_conflict", "There is no such record yet.", version=None)
+    if expected != record.version:
         raise Refused(
             "version_conflict",
             "Somebody has changed this since it was read.",

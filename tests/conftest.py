@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Generator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.workermanage import WorkerController
 
 from tests.support.order import longest_first
@@ -13,6 +14,9 @@ from tests.support.system import LIVE, System, new_system
 from tools.dev.instance import CHECKOUT, Instance
 from tools.dev.leftovers import destroy, new_instance, remove_leftovers
 
+# A property holds or it does not; how long a busy machine takes to draw an example says nothing of it.
+settings.register_profile("aftersale", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("aftersale")
 _WITHOUT_SERVERS = frozenset({"unit", "contract", "architecture"})
 _INSTANCE = pytest.StashKey[Instance]()
 

@@ -1,7 +1,6 @@
 """The sellers' accounts and their settings."""
 
 from services.directory.models import Client
-from services.directory.rules import check_new
 from services.directory.store import add_record, close_change, is_for_platform, lock_client
 from shared.contracts.directory import PLATFORM, ClientSaved, ConfigureClient
 from shared.contracts.refusals import Refused
@@ -19,13 +18,12 @@ async def configure_client(work: UnitOfWork, command: ConfigureClient) -> Client
     if client_id == PLATFORM:
         raise Refused("client_reserved", "The platform is no seller and has no settings of one.")
     client = await lock_client(work)
+    check_version(client, command.expected_version)
     wanted = command.settings.model_dump(mode="json")
     before = None
     if client is None:
-        check_new(command.expected_version)
         client = add_record(work, Client, client_id=client_id, settings=wanted)
     else:
-        check_version(client, command.expected_version)
         before = client.current_settings.model_dump(mode="json")
         if before == wanted:
             return ClientSaved(client_id=client_id, version=client.version, changed=False)

@@ -182,5 +182,5 @@ def _user(user: User) -> dict[str, Any]:
         "office": user.office,
         "department": user.department,
         "active": user.active,
-        "roles": {given.client_id: given.roles for given in user.client_roles()},
+        "roles": {at.client_id: at.roles for at in user.client_roles()},
     }

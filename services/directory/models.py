@@ -71,8 +71,10 @@ class Place:
     """What offices and departments have in common."""
 
     record_kind: ClassVar[RecordKind]
-    client_id: Mapped[str]
-    id: Mapped[str]
+    client_id: Mapped[str] = mapped_column(String(63), primary_key=True)
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    name: Mapped[str] = mapped_column(String(255))
+    active: Mapped[bool] = mapped_column(default=True)
 
     @property
     def record_id(self) -> str:
@@ -91,11 +93,7 @@ class Office(Place, Stamped, DirectoryTables):
     __tablename__ = "office"
 
     record_kind: ClassVar = RecordKind.OFFICE
-    client_id: Mapped[str] = mapped_column(String(63), primary_key=True)
-    id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    name: Mapped[str] = mapped_column(String(255))
     time_zone: Mapped[str] = mapped_column(String(64))
-    active: Mapped[bool] = mapped_column(default=True)
 
     def event(self) -> OfficeChanged:
         """The office as it is."""
@@ -115,10 +113,6 @@ class Department(Place, Stamped, DirectoryTables):
     __tablename__ = "department"
 
     record_kind: ClassVar = RecordKind.DEPARTMENT
-    client_id: Mapped[str] = mapped_column(String(63), primary_key=True)
-    id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    name: Mapped[str] = mapped_column(String(255))
-    active: Mapped[bool] = mapped_column(default=True)
 
     def event(self) -> DepartmentChanged:
         """The department as it is."""

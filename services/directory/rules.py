@@ -8,12 +8,6 @@ from shared.contracts.permissions import PLATFORM_ROLES, Role
 from shared.contracts.refusals import Refused
 
 
-def check_new(expected_version: int | None) -> None:
-    """Raises Refused `version_conflict` where a version of something is expected that is not there."""
-    if expected_version is not None:
-        raise Refused("version_conflict", "There is no such record yet.", version=None)
-
-
 def check_roles(roles: Iterable[Role], *, for_client: str, of_client: str) -> None:
     """Whether a user who belongs to `of_client` may have these roles for `for_client`.
 

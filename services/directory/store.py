@@ -20,7 +20,7 @@ from services.directory.models import (
     Office,
     User,
 )
-from services.directory.rules import check_new, difference
+from services.directory.rules import difference
 from shared.contracts.directory import (
     PLATFORM,
     AssignRoles,
@@ -123,12 +123,11 @@ async def save_record(
 
     Returns it, and whether anything changed. Raises Refused `version_conflict`.
     """
+    check_version(record, command.expected_version)
     if record is None:
-        check_new(command.expected_version)
         record = add_record(work, model, **address, **wanted)
         before = None
     else:
-        check_version(record, command.expected_version)
         before = {name: getattr(record, name) for name in wanted}
         if before == wanted:
             return record, False

@@ -1,9 +1,9 @@
 """The purchases service, put together."""
 
 from services.purchases.handlers import handlers
-from services.purchases.jobs import JOBS
-from services.purchases.locking import lock_purchases
 from services.purchases.models import PurchasesTables, client_copy
+from services.purchases.purchase.store import lock_purchases
+from services.purchases.refund.job import payout_job
 from services.purchases.settings import Settings
 from shared.messaging.service import Service
 from shared.staff.copies import keep_clients, keep_staff
@@ -16,7 +16,7 @@ service = Service(
     settings=Settings,
     tables=PurchasesTables,
     handlers=handlers,
-    jobs=JOBS,
+    jobs=(payout_job(),),
     lock_records=lock_purchases,
     queries_planned_once=True,
 )

@@ -1,6 +1,11 @@
 """What the purchases service listens to; each handler is one use case."""
 
-from services.purchases import anonymizing, contacts, mails, payments, recording, refunds, search, viewer
+from services.purchases import search
+from services.purchases.history import record_email
+from services.purchases.payment import record as payment
+from services.purchases.purchase import anonymize, record, view
+from services.purchases.purchase import update_contact as contact
+from services.purchases.refund import request
 from shared.contracts.customers import CustomerAnonymized
 from shared.contracts.notifications import EmailBounced, EmailEvent, EmailFailed, EmailSent
 from shared.contracts.purchases import (
@@ -37,27 +42,27 @@ def _reference_number(event: EmailEvent) -> str:
 
 @handlers.command(RecordPurchase, lane=_order)
 async def record_purchase(command: RecordPurchase, work: UnitOfWork) -> PurchaseChanged:
-    return await recording.record_purchase(work, command)
+    return await record.record_purchase(work, command)
 
 
 @handlers.command(RecordPayment, lane=_address)
 async def record_payment(command: RecordPayment, work: UnitOfWork) -> PaymentBooked:
-    return await payments.record_payment(work, command)
+    return await payment.record_payment(work, command)
 
 
 @handlers.command(RequestRefund, lane=_address)
 async def request_refund(command: RequestRefund, work: UnitOfWork) -> RefundAccepted:
-    return await refunds.request_refund(work, command)
+    return await request.request_refund(work, command)
 
 
 @handlers.command(UpdatePurchaseContact, lane=_address)
 async def update_contact(command: UpdatePurchaseContact, work: UnitOfWork) -> PurchaseChanged:
-    return await contacts.update_contact(work, command)
+    return await contact.update_contact(work, command)
 
 
 @handlers.query(GetPurchase)
 async def get_purchase(query: GetPurchase, work: UnitOfWork) -> PurchaseView:
-    return await viewer.get_purchase(work, query)
+    return await view.get_purchase(work, query)
 
 
 @handlers.query(SearchPurchases)
@@ -67,19 +72,19 @@ async def search_purchases(query: SearchPurchases, work: UnitOfWork) -> Purchase
 
 @handlers.event(EmailSent, lane=_reference_number)
 async def on_email_sent(event: EmailSent, work: UnitOfWork) -> None:
-    await mails.note_sent(work, event)
+    await record_email.record_sent(work, event)
 
 
 @handlers.event(EmailBounced, lane=_reference_number)
 async def on_email_bounced(event: EmailBounced, work: UnitOfWork) -> None:
-    await mails.note_bounced(work, event)
+    await record_email.record_bounced(work, event)
 
 
 @handlers.event(EmailFailed, lane=_reference_number)
 async def on_email_failed(event: EmailFailed, work: UnitOfWork) -> None:
-    await mails.note_failed(work, event)
+    await record_email.record_failed(work, event)
 
 
 @handlers.event(CustomerAnonymized, lane=lambda event: str(event.customer_id))
 async def on_customer_anonymized(event: CustomerAnonymized, work: UnitOfWork) -> None:
-    await anonymizing.anonymize_purchases(work, event)
+    await anonymize.anonymize_purchases(work, event)

@@ -2,14 +2,12 @@
 
 from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
-    Enum,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -24,26 +22,16 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from services.purchases.search_terms import KeyKind
-from shared.contracts.purchases import PaymentType, PurchaseStatus, RefundKind, RefundReason, RefundState
+from shared.contracts.purchases import ContactRole, PaymentType, PurchaseStatus, RefundKind, RefundReason, RefundState
 from shared.database import ServiceTables, Stamped
 from shared.ids import new_id
 from shared.messaging.leased_job import Leased
+from shared.records import enum_column
 from shared.staff.tables import client_table
 
 Facts = dict[str, str | int | bool | None]
 OPEN_REFUNDS: Final = "state IN ('requested', 'sent', 'unknown')"
 """What the payout job looks at: the condition of its index, word for word."""
-
-
-def _one_of(values: type[StrEnum], name: str) -> Enum:
-    return Enum(
-        values,
-        name=name,
-        native_enum=False,
-        create_constraint=True,
-        length=40,
-        values_callable=lambda members: [member.value for member in members],
-    )
 
 
 class PurchasesTables(ServiceTables):
@@ -79,10 +67,10 @@ class Purchase(Stamped, PurchasesTables):
     client_id: Mapped[str] = mapped_column(String(63))
     client_order_id: Mapped[str] = mapped_column(String(64))
     customer_reference: Mapped[str | None] = mapped_column(String(255))
-    status: Mapped[PurchaseStatus] = mapped_column(_one_of(PurchaseStatus, "status"))
+    status: Mapped[PurchaseStatus] = mapped_column(enum_column(PurchaseStatus, "status"))
     ordered_at: Mapped[datetime]
     paid_at: Mapped[datetime | None]
-    payment_type: Mapped[PaymentType] = mapped_column(_one_of(PaymentType, "payment_type"))
+    payment_type: Mapped[PaymentType] = mapped_column(enum_column(PaymentType, "payment_type"))
     card_last4: Mapped[str | None] = mapped_column(String(4))
     currency: Mapped[str] = mapped_column(String(3))
     gross: Mapped[int] = mapped_column(BigInteger)
@@ -103,6 +91,11 @@ class Purchase(Stamped, PurchasesTables):
     refunds: Mapped[list["Refund"]] = relationship(
         order_by="Refund.requested_at.desc()", lazy="raise", passive_deletes="all", back_populates="purchase"
     )
+
+
+def contact_column(role: ContactRole) -> str:
+    """Where a purchase has the contact of a role."""
+    return f"{role.value}_contact"
 
 
 class Item(PurchasesTables):
@@ -172,11 +165,11 @@ class Refund(Leased, PurchasesTables):
     purchase_id: Mapped[UUID] = mapped_column(ForeignKey("purchase.id"), index=True)
     client_id: Mapped[str] = mapped_column(String(63))
     client_refund_id: Mapped[str | None] = mapped_column(String(64))
-    kind: Mapped[RefundKind] = mapped_column(_one_of(RefundKind, "kind"))
-    state: Mapped[RefundState] = mapped_column(_one_of(RefundState, "state"), default=RefundState.REQUESTED)
+    kind: Mapped[RefundKind] = mapped_column(enum_column(RefundKind, "kind"))
+    state: Mapped[RefundState] = mapped_column(enum_column(RefundState, "state"), default=RefundState.REQUESTED)
     amount: Mapped[int] = mapped_column(BigInteger)
     tax: Mapped[int] = mapped_column(BigInteger)
-    reason: Mapped[RefundReason] = mapped_column(_one_of(RefundReason, "reason"))
+    reason: Mapped[RefundReason] = mapped_column(enum_column(RefundReason, "reason"))
     remark: Mapped[str | None] = mapped_column(Text)
     notify_customer: Mapped[bool]
     provider_reference: Mapped[str | None] = mapped_column(String(255))
@@ -254,7 +247,7 @@ class SearchKey(PurchasesTables):
     )
 
     purchase_id: Mapped[UUID] = mapped_column(ForeignKey("purchase.id"), primary_key=True)
-    kind: Mapped[KeyKind] = mapped_column(_one_of(KeyKind, "kind"), primary_key=True)
+    kind: Mapped[KeyKind] = mapped_column(enum_column(KeyKind, "kind"), primary_key=True)
     term: Mapped[str] = mapped_column(Text(collation="C"), primary_key=True)
     client_id: Mapped[str] = mapped_column(String(63))
     ordered_at: Mapped[datetime]

@@ -13,6 +13,7 @@ A search is one statement, whose text depends on the form of the search alone an
 
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext as refusing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -42,7 +43,6 @@ from sqlalchemy import (
 )
 
 from services.purchases.models import Purchase, SearchKey
-from services.purchases.purchases import refusing
 from services.purchases.search_terms import Key, Keyword, Prefix, ReferenceNumberIs, parse_keywords
 from shared.contracts.purchases import PurchasePage, PurchaseRow, SearchPurchases
 from shared.contracts.values import ALL_CLIENTS, Money

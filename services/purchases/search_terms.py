@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, Self
 
-from services.purchases.domain import NotAllowed
 from shared.contracts.purchases import Contact
+from shared.contracts.refusals import Refused as NotAllowed
 from shared.search.folding import folded
 
 _REFERENCE_NUMBER: Final = re.compile(r"[1-9][0-9]{8}")

@@ -24,7 +24,7 @@ class DeadLetter:
     handler: str | None
     error_type: str | None
     error_at: str | None
-    """Our own stack frame, such as `services/purchases/refunds.py:12 in request_refund`."""
+    """Our own stack frame, such as `services/purchases/refund/request.py:12 in request_refund`."""
     died_at: datetime
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)

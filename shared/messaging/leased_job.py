@@ -171,6 +171,7 @@ class LeasedJob(Generic[S, T, R]):
     async def _settle_one_by_one(
         self, runtime: Runtime[S], done: Sequence[asyncio.Task[Settled[T, R]]]
     ) -> list[Exception]:
+        """What fails alone too stays in hand until all have been tried, so that an outage meanwhile hides nothing."""
         failures = []
         for task in done:
             try:
@@ -179,7 +180,8 @@ class LeasedJob(Generic[S, T, R]):
                 if is_outage(error):
                     raise
                 failures.append(error)
-            self._in_hand.discard(task)
+            else:
+                self._in_hand.discard(task)
         return failures
 
     async def _settle_and_take(self, runtime: Runtime[S], settled: Sequence[Settled[T, R]], room: int) -> Sequence[T]:

@@ -131,7 +131,7 @@ def configure(service: str, level: str = "INFO", stream: TextIO | None = None) -
 
 
 def error_location(exc: BaseException) -> str | None:
-    """Our own stack frame in which an exception arose: `services/purchases/refunds.py:123 in request_refund`.
+    """Our own stack frame in which an exception arose: `services/purchases/refund/request.py:123 in request_refund`.
 
     The deepest frame of a service, else the deepest of ours at all; where there is none, that of its cause.
     """

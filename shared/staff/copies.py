@@ -35,7 +35,7 @@ def keep_clients(handlers: Handlers, table: Table) -> None:
 async def save_user(work: UnitOfWork, table: Table, event: UserChanged) -> None:
     """Take over a user, unless this or a newer version is known."""
     values = event.model_dump(mode="json", exclude={"roles"})
-    values["roles"] = {given.client_id: list(given.roles) for given in event.roles}
+    values["roles"] = {at.client_id: list(at.roles) for at in event.roles}
     await _save(work.session, table, "name", values)
     work.wake(STAFF_CHANGED)
 
@@ -70,8 +70,10 @@ async def is_platform_staff(work: UnitOfWork, table: Table) -> bool:
 
 async def _save(session: AsyncSession, table: Table, key: str, values: dict[str, Any]) -> None:
     session.info.pop(_KNOWN, None)
-    given = insert(table).values(values)
-    changed = {name: given.excluded[name] for name in values if name != key} | {"copied_at": func.now()}
+    statement = insert(table).values(values)
+    changed = {name: statement.excluded[name] for name in values if name != key} | {"copied_at": func.now()}
     await session.execute(
-        given.on_conflict_do_update(index_elements=[key], set_=changed, where=table.c.version < given.excluded.version)
+        statement.on_conflict_do_update(
+            index_elements=[key], set_=changed, where=table.c.version < statement.excluded.version
+        )
     )

@@ -37,9 +37,9 @@ class StaffMember:
         return cls(
             active,
             {
-                client: frozenset[Permission]().union(*(known.get(role, frozenset()) for role in given))
-                for client, given in roles.items()
-                if given
+                client: frozenset[Permission]().union(*(known.get(role, frozenset()) for role in granted))
+                for client, granted in roles.items()
+                if granted
             },
         )
 

@@ -23,8 +23,6 @@ COMMITTERS = {
     "shared/messaging/transaction/transactions.py",
     "shared/messaging/transaction/group_commit.py",
     "shared/messaging/host/housekeeping.py",
-    "services/purchases/jobs.py",
-    "services/purchases/providers.py",  # stands for the outside world: its booking must not roll back with ours
 }
 """Where a transaction may be opened and committed; use cases and handlers never do."""
 

@@ -2,9 +2,9 @@
 
 import inspect
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 from pydantic import TypeAdapter
@@ -31,10 +31,10 @@ def context(client_id: str = "acme", actor: str = "user:ada", **fields: Any) -> 
 class ServiceUnderTest:
     """What use cases and jobs get of a running service, and what a test wants to know afterwards."""
 
-    name: str
-    outbox: Table
+    name: ClassVar[str]
+    outbox: ClassVar[Table]
     sessions: async_sessionmaker[AsyncSession]
-    woken: set[str] = field(default_factory=set)
+    woken: set[str] = field(default_factory=set, kw_only=True)
     """Jobs that somebody wanted to look for work."""
 
     @asynccontextmanager
@@ -44,6 +44,12 @@ class ServiceUnderTest:
             yield work
         for job in work.woken - {RELAY}:
             self.wake(job)
+
+    def act(
+        self, client: str = "acme", actor: str = "user:ada", **fields: Any
+    ) -> AbstractAsyncContextManager[UnitOfWork]:
+        """A transaction for a client, by whoever wants it."""
+        return self.work(context(client, actor, **fields))
 
     def wake(self, name: str) -> None:
         self.woken.add(name)

@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 from aio_pika.exceptions import AMQPError
 
 from shared.contracts.message import Message
+from tests.support.make import order_number, purchase, refund
 from tests.support.peer import Answer, Peer
-from tests.support.shop import order_number, purchase, refund
 from tests.support.system import System
 from tests.support.wait import wait_until
 

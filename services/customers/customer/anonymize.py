@@ -7,17 +7,17 @@ from functools import partial
 
 from services.customers.customer.rules import check_no_open_refund
 from services.customers.customer.store import (
-    PurchaseNumbers,
     close_change,
     family_members,
     lock_client,
     lock_customer,
     lock_customers,
-    purchase_numbers,
-    remove_personal_data,
+    remove_search_keys,
 )
 from services.customers.identity.store import forget_identities
-from services.customers.models import Customer
+from services.customers.models import Customer, CustomersTables
+from services.customers.purchase.store import PurchaseNumbers, anonymize_purchases, purchase_numbers
+from services.customers.store import remove_reasons
 from shared.contracts.customers import (
     REFERENCE_NUMBERS_PER_EVENT,
     AnonymizeCustomer,
@@ -25,6 +25,7 @@ from shared.contracts.customers import (
     CustomerChanged,
 )
 from shared.contracts.personal import anonymized
+from shared.messaging.anonymization import anonymize_outbox
 from shared.messaging.unit_of_work import UnitOfWork
 
 
@@ -45,7 +46,11 @@ async def anonymize_customer(work: UnitOfWork, command: AnonymizeCustomer) -> Cu
     purchases = await purchase_numbers(work, members)
     at = datetime.now(UTC)
     await forget_identities(work, members, at)
-    await remove_personal_data(work, members, purchases)
+    await remove_search_keys(work, members)
+    await anonymize_purchases(work, members)
+    await remove_reasons(work, members)
+    numbers, records = [purchase.reference_number for purchase in purchases], [str(member) for member in members]
+    await anonymize_outbox(work.session, CustomersTables.outbox, numbers, records=records)
     for member in family.values():
         _anonymize(member, at)
         if member.id != customer.id:

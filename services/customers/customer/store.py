@@ -2,39 +2,19 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import (
-    ARRAY,
-    BindParameter,
-    Column,
-    ColumnElement,
-    Executable,
-    Select,
-    TableValuedAlias,
-    Text,
-    bindparam,
-    column,
-    delete,
-    func,
-    select,
-    text,
-    update,
-)
-from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy import ColumnElement, Executable, Select, Text, bindparam, delete, func, select, text
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import selectinload
-from sqlalchemy.types import TypeEngine
 
 from services.customers.contact.rules import ContactSet
-from services.customers.customer.rules import CustomerState, kept_facts
+from services.customers.customer.rules import CustomerState
 from services.customers.models import (
-    Announcement,
-    Change,
     ContactRow,
     Customer,
     CustomerPurchase,
-    CustomersTables,
     Facts,
     Identity,
     Movement,
@@ -42,30 +22,30 @@ from services.customers.models import (
     MovementState,
     SearchKey,
 )
-from services.customers.search_terms import OF_CONTACTS, Key, KeyKind, keys_of
+from services.customers.search_terms import OF_CONTACTS, KeyKind, keys_of
+from services.customers.store import (
+    CLIENT,
+    CUSTOMER,
+    add_entry,
+    entry_values,
+    insert_entry,
+    insert_search_keys,
+    new_value,
+    rows,
+    search_key_values,
+)
 from shared.contracts.customers import CustomerChanged, CustomerKind
 from shared.contracts.message import Event
-from shared.contracts.personal import REMOVED
 from shared.contracts.purchases import ContactRole
 from shared.contracts.refusals import MissingPrerequisite
 from shared.ids import new_id
-from shared.messaging.anonymization import anonymize_outbox
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.records import check_version, touch
 
-_REASON_GIVEN: Final = "reason_given"
 _CUSTOMER: Final = Customer.__table__
 _CONTACT: Final = ContactRow.__table__
-_CHANGE: Final = Change.__table__
 _IDENTITY: Final = Identity.__table__
-_SEARCH_KEY: Final = SearchKey.__table__
-
-
-class PurchaseNumbers(NamedTuple):
-    """How a purchase is called: by us and its buyer, and by the seller."""
-
-    reference_number: str
-    client_order_id: str
+_INSERT_SEARCH_KEYS: Final = insert_search_keys()
 
 
 def customer_not_found(**address: str | None) -> MissingPrerequisite:
@@ -170,23 +150,6 @@ async def close_change(
     return CustomerChanged(customer_id=customer.id, version=customer.version)
 
 
-def add_entry(work: UnitOfWork, customer_id: UUID, subject: str, facts: Facts, *, at: datetime | None = None) -> None:
-    """A line in the history of a customer, written with the other changes of the use case."""
-    work.session.add(Change(customer_id=customer_id, **_entry(work, subject, facts, at)))
-
-
-def _entry(work: UnitOfWork, subject: str, facts: Facts, at: datetime | None) -> dict[str, Any]:
-    """What a line in a history says. Facts hold no personal data, except perhaps the reason that was given."""
-    return {
-        "id": new_id(),
-        "at": at or datetime.now(UTC),
-        "actor": work.context.actor,
-        "subject": subject,
-        "facts": facts if work.context.reason is None else facts | {_REASON_GIVEN: work.context.reason},
-        "correlation_id": work.context.correlation_id,
-    }
-
-
 async def index_contacts(work: UnitOfWork, customer: Customer) -> None:
     """Find the customer by its present contacts, and no longer by earlier ones. Identities stay: it is still known
     by what it bought under."""
@@ -199,88 +162,10 @@ async def index_contacts(work: UnitOfWork, customer: Customer) -> None:
     await work.session.execute(_INSERT_SEARCH_KEYS, owner | search_key_values(found_by))
 
 
-async def purchase_numbers(work: UnitOfWork, members: Sequence[UUID]) -> Sequence[PurchaseNumbers]:
-    """Every purchase of these records."""
-    rows = await work.session.execute(
-        select(CustomerPurchase.reference_number, CustomerPurchase.client_order_id)
-        .where(CustomerPurchase.customer_id.in_(members))
-        .order_by(CustomerPurchase.reference_number)
-    )
-    return [PurchaseNumbers(*row) for row in rows]
-
-
-async def remove_personal_data(work: UnitOfWork, members: Sequence[UUID], purchases: Sequence[PurchaseNumbers]) -> None:
-    """Personal data beside the contacts are gone. By its reference numbers the customer is still found."""
+async def remove_search_keys(work: UnitOfWork, members: Sequence[UUID]) -> None:
+    """Nobody finds these customers by what is personal any more; by its reference numbers one is still found."""
     await work.session.execute(
         delete(SearchKey).where(SearchKey.customer_id.in_(members), SearchKey.kind != KeyKind.REFERENCE_NUMBER)
-    )
-    await work.session.execute(
-        update(CustomerPurchase).where(CustomerPurchase.customer_id.in_(members)).values(card_last4=None)
-    )
-    of_members = select(CustomerPurchase.id).where(CustomerPurchase.customer_id.in_(members))
-    for told in await work.session.scalars(select(Announcement).where(Announcement.purchase_id.in_(of_members))):
-        told.facts = kept_facts(told.facts)
-    reasons = update(Change).where(Change.customer_id.in_(members), Change.facts.has_key(_REASON_GIVEN))
-    await work.session.execute(reasons.values(facts=Change.facts.concat({_REASON_GIVEN: REMOVED})))
-    await anonymize_outbox(
-        work.session,
-        CustomersTables.outbox,
-        [purchase.reference_number for purchase in purchases],
-        records=[str(member) for member in members],
-    )
-
-
-# Several rows at once, in one statement that is built once. Its parameters are named unlike the columns of the tables
-# that it writes: SQLAlchemy would take them for the values of those columns.
-
-CLIENT: Final = bindparam("client", type_=_CUSTOMER.c.client_id.type)
-CUSTOMER: Final = bindparam("customer", type_=_CUSTOMER.c.id.type)
-_ROOT: Final = bindparam("root", type_=_CUSTOMER.c.root_id.type)
-
-
-def new_value(of: Column[Any]) -> BindParameter[Any]:
-    """The parameter `new_<column>`."""
-    return bindparam(f"new_{of.name}", type_=of.type)
-
-
-def insert_search_keys() -> Insert:
-    """Terms under which a customer is found, of `search_key_values`; also `client`, `customer` and `root`."""
-    keys = _rows("key", kind=_SEARCH_KEY.c.kind.type, term=Text())
-    return (
-        insert(_SEARCH_KEY)
-        .from_select(
-            ["customer_id", "kind", "term", "client_id", "root_id"],
-            select(CUSTOMER, keys.c.kind, keys.c.term, CLIENT, _ROOT),
-        )
-        .on_conflict_do_nothing()
-    )
-
-
-def search_key_values(keys: Iterable[Key]) -> dict[str, Any]:
-    """Search terms as parameters of a statement."""
-    in_order = sorted(keys)
-    return {"key_kind": [key.kind for key in in_order], "key_term": [key.term for key in in_order]}
-
-
-def insert_entry() -> Insert:
-    """A line in the history of `customer`, of `entry_values`."""
-    columns = [column for column in _CHANGE.c if column.name != "customer_id"]
-    line: dict[str, Any] = {of.name: bindparam(f"entry_{of.name}", type_=of.type) for of in columns}
-    return insert(_CHANGE).values(line | {"customer_id": CUSTOMER})
-
-
-def entry_values(work: UnitOfWork, subject: str, facts: Facts) -> dict[str, Any]:
-    """A line in a history as parameters of a statement."""
-    return {f"entry_{name}": value for name, value in _entry(work, subject, facts, None).items()}
-
-
-def _rows(name: str, **columns: TypeEngine[Any]) -> TableValuedAlias:
-    """Any number of rows, given as an array `<name>_<column>` for each column."""
-    arrays = (bindparam(f"{name}_{of}", type_=ARRAY(kind)) for of, kind in columns.items())
-    return (
-        func.unnest(*arrays)
-        .table_valued(*(column(of, kind) for of, kind in columns.items()))
-        .render_derived(name=f"each_{name}")
     )
 
 
@@ -291,11 +176,11 @@ def _insert_customer() -> Executable:
     """
     actor = bindparam("by", type_=_CUSTOMER.c.created_by.type)
     written = ("id", "is_billing", "is_delivery", "is_licensee", "fields")
-    contacts = _rows("contact", **{name: _CONTACT.c[name].type for name in written})
+    contacts = rows("contact", **{name: _CONTACT.c[name].type for name in written})
     contact = insert(_CONTACT).from_select(
         [*written, "customer_id", "created_by"], select(*contacts.c, CUSTOMER, actor)
     )
-    known = _rows("known", kind=_IDENTITY.c.kind.type, term=Text())
+    known = rows("known", kind=_IDENTITY.c.kind.type, term=Text())
     identity = (
         insert(_IDENTITY)
         .from_select(["client_id", "kind", "term", "customer_id"], select(CLIENT, known.c.kind, known.c.term, CUSTOMER))
@@ -320,7 +205,6 @@ def _insert_customer() -> Executable:
     )
 
 
-_INSERT_SEARCH_KEYS: Final = insert_search_keys()
 _INSERT_CUSTOMER: Final = _insert_customer()
 
 

@@ -9,15 +9,15 @@ from uuid import UUID
 from sqlalchemy import ARRAY, RowMapping, ScalarSelect, Select, Text, bindparam, delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from services.customers.customer.store import CLIENT
 from services.customers.identity.rules import digest
 from services.customers.models import EMAIL_AND_NAME, REFERENCE, Customer, Identity, Tombstone
+from services.customers.store import CLIENT
 from shared.messaging.unit_of_work import UnitOfWork
 
 _CUSTOMER: Final = Customer.__table__
 _IDENTITY: Final = Identity.__table__
 _LOCK: Final = text(
-    "SELECT pg_advisory_xact_lock(hashtextextended(key, 0)) FROM unnest(CAST(:keys AS text[])) AS given (key)"
+    "SELECT pg_advisory_xact_lock(hashtextextended(key, 0)) FROM unnest(CAST(:keys AS text[])) AS each (key)"
 ).bindparams(bindparam("keys", type_=ARRAY(Text())))
 """Waits for each key, in the order given."""
 

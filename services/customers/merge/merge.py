@@ -6,9 +6,10 @@ alias only. Rule: docs/domain.md, "Merging customers".
 
 from datetime import UTC, datetime
 
-from services.customers.customer.store import add_entry, close_change, lock_client, lock_customers, read_state
+from services.customers.customer.store import close_change, lock_client, lock_customers, read_state
 from services.customers.merge.rules import check_merge
 from services.customers.merge.store import show_under
+from services.customers.store import add_entry
 from shared.contracts.customers import CustomerMerged, CustomersMerged, MergeCustomers
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.records import check_version

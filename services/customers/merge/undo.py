@@ -1,8 +1,9 @@
 """An alias is a customer of its own again. Rule: docs/domain.md, "Merging customers"."""
 
-from services.customers.customer.store import add_entry, close_change, lock_client, lock_customer
+from services.customers.customer.store import close_change, lock_client, lock_customer
 from services.customers.merge.rules import check_unmerge
 from services.customers.merge.store import show_under
+from services.customers.store import add_entry
 from shared.contracts.customers import CustomerChanged, CustomerUnmerged, UnmergeCustomer
 from shared.messaging.unit_of_work import UnitOfWork
 

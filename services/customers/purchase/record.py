@@ -5,11 +5,12 @@ from uuid import UUID
 
 from services.customers.customer.anonymize import anonymized_events, without_reason
 from services.customers.customer.create import add_customer
-from services.customers.customer.store import PurchaseNumbers, close_change, read_customer
+from services.customers.customer.store import close_change, read_customer
 from services.customers.identity.rules import identity_of
 from services.customers.identity.store import KnownCustomer, claim_identity, lock_identities
 from services.customers.models import REFERENCE, Facts, MovementKind, MovementState
 from services.customers.purchase.store import (
+    PurchaseNumbers,
     add_announcement,
     begin_movement,
     end_movement,
@@ -81,8 +82,8 @@ async def _record_of_forgotten(work: UnitOfWork, event: PurchaseRecorded, custom
     customer = await read_customer(work, customer_id)
     known = KnownCustomer(customer.id, customer.root_id, customer.customer_reference)
     await insert_purchase(work, event, known, card_last4=None)
-    for told in anonymized_events(customer, [PurchaseNumbers(event.reference_number, event.client_order_id)]):
-        await work.publish(told, order_key=customer.id)
+    for anonymized in anonymized_events(customer, [PurchaseNumbers(event.reference_number, event.client_order_id)]):
+        await work.publish(anonymized, order_key=customer.id)
 
 
 async def record_status(work: UnitOfWork, event: PurchaseStatusChanged) -> None:

@@ -1,13 +1,13 @@
 """The copies of purchases and of what belongs to them. Every message about a purchase is one statement, built once.
 
 Statements that may find nothing are queries that write as they read: where the purchase is not known yet nothing has
-been written, and the message can be refused within a transaction that others share. Parameters are named unlike the
-columns of the tables that are written: SQLAlchemy would take them for the values of those columns.
+been written, and the message can be refused within a transaction that others share.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
@@ -29,15 +29,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from services.customers.customer.rules import kept_facts
-from services.customers.customer.store import (
-    CLIENT,
-    CUSTOMER,
-    entry_values,
-    insert_entry,
-    insert_search_keys,
-    new_value,
-    search_key_values,
-)
 from services.customers.identity.rules import digest
 from services.customers.identity.store import KnownCustomer, known_customer, select_known
 from services.customers.models import (
@@ -51,6 +42,15 @@ from services.customers.models import (
     Tombstone,
 )
 from services.customers.search_terms import keys_of_purchase
+from services.customers.store import (
+    CLIENT,
+    CUSTOMER,
+    entry_values,
+    insert_entry,
+    insert_search_keys,
+    new_value,
+    search_key_values,
+)
 from shared.contracts.purchases import PurchaseRecorded, PurchaseStatus
 from shared.contracts.refusals import MissingPrerequisite
 from shared.messaging.unit_of_work import UnitOfWork
@@ -64,6 +64,13 @@ _COPIED: Final = (
     "id", "reference_number", "client_order_id", "status", "status_version", "ordered_at", "currency", "gross",
     "card_last4",
 )  # fmt: skip
+
+
+class PurchaseNumbers(NamedTuple):
+    """How a purchase is called: by us and its buyer, and by the seller."""
+
+    reference_number: str
+    client_order_id: str
 
 
 @dataclass(frozen=True)
@@ -173,6 +180,27 @@ async def add_announcement(
         "kept_facts": kept_facts(facts),
     }
     await _write_about(work, reference_number, _ADD_ANNOUNCEMENT, values)
+
+
+async def purchase_numbers(work: UnitOfWork, members: Sequence[UUID]) -> Sequence[PurchaseNumbers]:
+    """Every purchase of these customers."""
+    rows = await work.session.execute(
+        select(CustomerPurchase.reference_number, CustomerPurchase.client_order_id)
+        .where(CustomerPurchase.customer_id.in_(members))
+        .order_by(CustomerPurchase.reference_number)
+    )
+    return [PurchaseNumbers(*row) for row in rows]
+
+
+async def anonymize_purchases(work: UnitOfWork, members: Sequence[UUID]) -> None:
+    """The purchases of these customers, and what was told of them, name nobody any more."""
+    await work.session.execute(
+        update(CustomerPurchase).where(CustomerPurchase.customer_id.in_(members)).values(card_last4=None)
+    )
+    of_members = select(CustomerPurchase.id).where(CustomerPurchase.customer_id.in_(members))
+    rows = await work.session.scalars(select(Announcement).where(Announcement.purchase_id.in_(of_members)))
+    for announcement in rows:
+        announcement.facts = kept_facts(announcement.facts)
 
 
 async def _write_about(work: UnitOfWork, reference_number: str, statement: Executable, values: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ class KeyedLock:
     """One first-in-first-out lane per key."""
 
     def __init__(self) -> None:
-        self._lanes: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
 
     @asynccontextmanager
     async def enter(self, key: str | None) -> AsyncIterator[None]:
@@ -17,14 +17,14 @@ class KeyedLock:
         if key is None:
             yield
             return
-        lock, waiting = self._lanes.get(key, (asyncio.Lock(), 0))
-        self._lanes[key] = (lock, waiting + 1)
+        lock, waiting = self._locks.get(key, (asyncio.Lock(), 0))
+        self._locks[key] = (lock, waiting + 1)
         try:
             async with lock:
                 yield
         finally:
-            lock, waiting = self._lanes[key]
+            lock, waiting = self._locks[key]
             if waiting == 1:
-                del self._lanes[key]
+                del self._locks[key]
             else:
-                self._lanes[key] = (lock, waiting - 1)
+                self._locks[key] = (lock, waiting - 1)

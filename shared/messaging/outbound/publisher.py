@@ -55,8 +55,8 @@ class Publisher:
         self._link: _Link | None = None
         self._connecting = asyncio.Lock()
         self._metrics = metrics
-        self._standing = metrics.amqp_connected.labels(name)
-        self._standing.set(0)
+        self._connected = metrics.amqp_connected.labels(name)
+        self._connected.set(0)
 
     @property
     def is_connected(self) -> bool:
@@ -88,7 +88,7 @@ class Publisher:
     async def close(self) -> None:
         """Close the connection."""
         link, self._link = self._link, None
-        self._standing.set(0)
+        self._connected.set(0)
         if link is not None and not link.connection.is_closed:
             await link.connection.close()
 
@@ -105,7 +105,7 @@ class Publisher:
             )
             channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
             self._link = _Link(connection, channel)
-            self._standing.set(1)
+            self._connected.set(1)
             return self._link
 
     def _drop(self, link: _Link | None) -> None:
@@ -113,7 +113,7 @@ class Publisher:
         if link is None or link is not self._link:
             return
         self._link = None
-        self._standing.set(0)
+        self._connected.set(0)
         if not link.connection.is_closed:
             closing = asyncio.ensure_future(link.connection.close(ConnectionError()))
             closing.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -1,16 +1,10 @@
 """Customers as tests need them, made by the same messages as in production, and a service without a broker."""
 
-import inspect
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import count
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
-
-from pydantic import TypeAdapter
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from services.customers.handlers import handlers
 from services.customers.models import CustomersTables
@@ -36,12 +30,10 @@ from shared.contracts.purchases import (
     RefundReason,
     RefundRequested,
 )
-from shared.contracts.values import Money
 from shared.ids import new_id
-from shared.messaging.message_context import MessageContext
-from shared.messaging.unit_of_work import UnitOfWork
+from tests.support.make import ORDERED_AT, contact, euros
+from tests.support.service import ServiceUnderTest, context
 
-ORDERED_AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 _numbers = count(200_000_000)
 _clients = count(1)
 
@@ -52,72 +44,42 @@ def a_client() -> str:
 
 
 @dataclass
-class CustomersService:
+class CustomersService(ServiceUnderTest):
     """The customers service as its handlers see it, on a real database."""
 
-    sessions: async_sessionmaker[AsyncSession]
+    name: ClassVar = "customers"
+    outbox: ClassVar = CustomersTables.outbox
 
-    @asynccontextmanager
-    async def work(
-        self, client: str, *, actor: str = "user:ada", message_id: UUID | None = None
-    ) -> AsyncIterator[UnitOfWork]:
-        context = MessageContext(
-            client_id=client, actor=actor, message_id=message_id or new_id(), correlation_id=f"flow-{new_id()}"
-        )
-        async with self.sessions() as session, session.begin():
-            work = UnitOfWork("customers", session, CustomersTables.outbox, context)
-            yield work
-            await work.complete()
-
-    async def handle(self, client: str, message: Message, *, actor: str = "user:ada") -> Any:
-        """Let the handler of the message do its work, in a transaction of its own."""
-        route = next(route for route in handlers.routes if route.message is type(message))
-        async with self.work(client, actor=actor) as work:
-            result = route.handler(message, work)
-            assert inspect.isawaitable(result)
-            return await result
+    async def ask(self, client: str, message: Message, *, actor: str = "user:ada") -> Any:
+        """Let the handler of the message do its work for a client, in a transaction of its own."""
+        return await self.handle(handlers, message, context(client, actor))
 
     async def create(self, client: str, **fields: Any) -> UUID:
         """A customer; returns its id."""
         reference = fields.pop("customer_reference", None)
         command = CreateCustomer(billing_contact=details(**fields), customer_reference=reference)
-        changed: CustomerChanged = await self.handle(client, command)
+        changed: CustomerChanged = await self.ask(client, command)
         return changed.customer_id
 
     async def get(self, client: str, customer_id: UUID) -> CustomerView:
-        view: CustomerView = await self.handle(client, GetCustomer(customer_id=customer_id))
+        view: CustomerView = await self.ask(client, GetCustomer(customer_id=customer_id))
         return view
 
     async def owner(self, client: str, reference_number: str) -> CustomerView:
-        view: CustomerView = await self.handle(client, GetCustomer(reference_number=reference_number))
+        view: CustomerView = await self.ask(client, GetCustomer(reference_number=reference_number))
         return view
 
     async def find(self, client: str, keywords: str, **fields: Any) -> list[UUID]:
-        page: CustomerPage = await self.handle(client, SearchCustomers(keywords=keywords, **fields))
+        page: CustomerPage = await self.ask(client, SearchCustomers(keywords=keywords, **fields))
         return [row.customer_id for row in page.rows]
 
-    async def sent(self, client: str) -> list[Message]:
+    async def sent_for(self, client: str) -> list[Message]:
         """What a client's work has put into the outbox, in order."""
-        outbox = CustomersTables.outbox
-        async with self.sessions() as session:
-            rows = (
-                await session.execute(
-                    outbox.select().where(outbox.c.headers["client-id"].astext == client).order_by(outbox.c.id)
-                )
-            ).all()
-        return [TypeAdapter(Message.registered[row.routing_key]).validate_json(row.body) for row in rows]
+        return await self.sent(self.outbox.c.headers["client-id"].astext == client)
 
 
 def details(**fields: Any) -> ContactDetails:
     return ContactDetails(**({"country": "DE", "last_name": "Lovelace", "email": "ada@example.com"} | fields))
-
-
-def contact(**fields: Any) -> Contact:
-    return Contact(**({"country": "DE", "last_name": "Lovelace", "email": "ada@example.com"} | fields))
-
-
-def euros(amount: int) -> Money:
-    return Money(amount=amount, currency="EUR")
 
 
 def recorded(billing: Contact | None = None, **fields: Any) -> PurchaseRecorded:

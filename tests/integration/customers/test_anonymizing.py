@@ -15,14 +15,13 @@ from shared.contracts.purchases import PurchaseRecorded
 from shared.contracts.refusals import Refused
 from shared.ids import new_id
 from tests.integration.customers.arranging import (
-    ORDERED_AT,
     CustomersService,
     a_client,
-    contact,
     recorded,
     refund_completed,
     refund_requested,
 )
+from tests.support.make import ORDERED_AT, contact
 
 CANARY = "Zyxwvut"
 
@@ -53,7 +52,7 @@ def canary() -> dict[str, str]:
 async def test_nothing_of_the_person_stays_and_late_news_do_not_bring_it_back(service: CustomersService) -> None:
     client = a_client()
     before, late = recorded(contact(**canary()), customer_reference=f"ref-{CANARY}"), recorded(contact(**canary()))
-    await service.handle(client, before)
+    await service.ask(client, before)
     mail = EmailSent(
         email_id=new_id(),
         reference_number=before.reference_number,
@@ -62,13 +61,13 @@ async def test_nothing_of_the_person_stays_and_late_news_do_not_bring_it_back(se
         sent_at=ORDERED_AT,
         attempt=1,
     )
-    await service.handle(client, mail)
+    await service.ask(client, mail)
     customer = (await service.owner(client, before.reference_number)).customer_id
     assert CANARY.lower() in (await everything(service)).lower()
 
-    await service.handle(client, AnonymizeCustomer(customer_id=customer))
+    await service.ask(client, AnonymizeCustomer(customer_id=customer))
     for event in (before, late, mail):
-        await service.handle(client, event)
+        await service.ask(client, event)
     dump = (await everything(service)).lower()
     assert CANARY.lower() not in dump
     assert "777333" not in dump
@@ -82,28 +81,28 @@ async def test_nothing_of_the_person_stays_and_late_news_do_not_bring_it_back(se
     assert not any(action.allowed for action in view.actions)
     assert await service.find(client, before.reference_number) == [customer]
     assert await service.find(client, "xxx") == await service.find(client, "4242") == []
-    told = [m for m in await service.sent(client) if isinstance(m, CustomerAnonymized)]
+    told = [m for m in await service.sent_for(client) if isinstance(m, CustomerAnonymized)]
     assert [m.reference_numbers for m in told] == [(before.reference_number,), (late.reference_number,)]
     assert [m.client_order_ids for m in told] == [(before.client_order_id,), (late.client_order_id,)]
 
 
 async def test_who_buys_again_afterwards_is_a_new_customer(service: CustomersService) -> None:
     client, first = a_client(), recorded()
-    await service.handle(client, first)
+    await service.ask(client, first)
     forgotten = (await service.owner(client, first.reference_number)).customer_id
-    await service.handle(client, AnonymizeCustomer(customer_id=forgotten))
+    await service.ask(client, AnonymizeCustomer(customer_id=forgotten))
     again = recorded(ordered_at=datetime.now(UTC) + timedelta(seconds=1))
-    await service.handle(client, again)
+    await service.ask(client, again)
     assert (await service.owner(client, again.reference_number)).customer_id != forgotten
 
 
 async def test_news_that_come_while_the_person_is_forgotten_do_not_bring_it_back(service: CustomersService) -> None:
     client, first, second = a_client(), recorded(contact(**canary())), recorded(contact(**canary()))
-    await service.handle(client, first)
+    await service.ask(client, first)
     customer = (await service.owner(client, first.reference_number)).customer_id
-    async with service.work(client) as work:
+    async with service.act(client) as work:
         await anonymize_customer(work, AnonymizeCustomer(customer_id=customer))
-        late = [asyncio.create_task(service.handle(client, news)) for news in (second, _mail(first))]
+        late = [asyncio.create_task(service.ask(client, news)) for news in (second, _mail(first))]
         await _waiting_for_locks(service, len(late))
     await asyncio.gather(*late)
     await _nothing_came_back(service, client, first, second)
@@ -112,9 +111,9 @@ async def test_news_that_come_while_the_person_is_forgotten_do_not_bring_it_back
 async def test_news_in_the_batch_that_forgets_the_person_do_not_bring_it_back(service: CustomersService) -> None:
     """The messages of a batch share a transaction and a session."""
     client, first, second = a_client(), recorded(contact(**canary())), recorded(contact(**canary()))
-    await service.handle(client, first)
+    await service.ask(client, first)
     customer = (await service.owner(client, first.reference_number)).customer_id
-    async with service.work(client) as work:
+    async with service.act(client) as work:
         await anonymize_customer(work, AnonymizeCustomer(customer_id=customer))
         await record_mail(work, _mail(first))
         await record_purchase(work, second)
@@ -139,7 +138,7 @@ async def _nothing_came_back(
     assert view.customer_id == (await service.owner(client, first.reference_number)).customer_id
     assert {p.card_last4 for p in view.purchases} == {None}
     assert [(a.subject, "title" in a.facts) for a in view.announcements] == [("email.queued", False)]
-    told = [m.reference_numbers for m in await service.sent(client) if isinstance(m, CustomerAnonymized)]
+    told = [m.reference_numbers for m in await service.sent_for(client) if isinstance(m, CustomerAnonymized)]
     assert told == [(first.reference_number,), (second.reference_number,)]
 
 
@@ -158,26 +157,26 @@ async def test_aliases_go_with_their_customer_and_stay(service: CustomersService
     client = a_client()
     survivor = await service.create(client, last_name="A")
     alias = await service.create(client, last_name=CANARY)
-    await service.handle(client, MergeCustomers(survivor_id=survivor, merged_id=alias))
+    await service.ask(client, MergeCustomers(survivor_id=survivor, merged_id=alias))
     with pytest.raises(Refused, match="customer_is_alias"):
-        await service.handle(client, AnonymizeCustomer(customer_id=alias))
-    await service.handle(client, AnonymizeCustomer(customer_id=survivor))
+        await service.ask(client, AnonymizeCustomer(customer_id=alias))
+    await service.ask(client, AnonymizeCustomer(customer_id=survivor))
     assert CANARY not in await everything(service)
     with pytest.raises(Refused, match="customer_anonymized"):
-        await service.handle(client, UnmergeCustomer(customer_id=alias))
+        await service.ask(client, UnmergeCustomer(customer_id=alias))
     with pytest.raises(Refused, match="customer_anonymized"):
-        await service.handle(client, AnonymizeCustomer(customer_id=survivor))
-    told = {m.customer_id for m in await service.sent(client) if isinstance(m, CustomerAnonymized)}
+        await service.ask(client, AnonymizeCustomer(customer_id=survivor))
+    told = {m.customer_id for m in await service.sent_for(client) if isinstance(m, CustomerAnonymized)}
     assert told == {survivor, alias}
 
 
 async def test_an_open_refund_is_waited_for(service: CustomersService) -> None:
     client, purchase = a_client(), recorded()
-    await service.handle(client, purchase)
+    await service.ask(client, purchase)
     customer = (await service.owner(client, purchase.reference_number)).customer_id
     requested = refund_requested(purchase)
-    await service.handle(client, requested)
+    await service.ask(client, requested)
     with pytest.raises(Refused, match="refund_open"):
-        await service.handle(client, AnonymizeCustomer(customer_id=customer))
-    await service.handle(client, refund_completed(requested))
-    await service.handle(client, AnonymizeCustomer(customer_id=customer))
+        await service.ask(client, AnonymizeCustomer(customer_id=customer))
+    await service.ask(client, refund_completed(requested))
+    await service.ask(client, AnonymizeCustomer(customer_id=customer))

@@ -13,7 +13,7 @@ from shared.contracts.customers import AnonymizeCustomer, CustomerView, GetCusto
 from shared.contracts.notifications import GetEmail, ListEmails, SendEmail
 from shared.contracts.purchases import GetPurchase, RecordPurchase, RefundKind, RefundReason, RequestRefund
 from shared.messaging import names
-from tests.integration.purchases.arranging import contact, order
+from tests.support.make import contact, order
 from tests.support.peer import Answer, Peer
 from tests.support.servers import TestServers
 from tests.support.system import System, new_system

@@ -26,13 +26,13 @@ from shared.messaging.names import QueueKind
 from tests.integration.customers.arranging import (
     CustomersService,
     a_client,
-    contact,
     details,
     paid,
     recorded,
     refund_requested,
     status,
 )
+from tests.support.make import contact
 
 B = ContactRole.BILLING
 D = ContactRole.DELIVERY
@@ -72,7 +72,7 @@ async def test_another_clients_customer_looks_like_none(service: CustomersServic
     own = await service.create(stranger, last_name="Own")
     before = await service.get(owner, theirs)
     with pytest.raises(Refused) as refusal:
-        await service.handle(stranger, ABOUT[message](theirs, own))
+        await service.ask(stranger, ABOUT[message](theirs, own))
     assert refusal.value.code == "customer_not_found"
     assert set(refusal.value.facts.values()) <= {str(theirs), None}
     assert await service.get(owner, theirs) == before
@@ -81,26 +81,26 @@ async def test_another_clients_customer_looks_like_none(service: CustomersServic
 async def test_nothing_of_another_client_is_found_or_suggested(service: CustomersService) -> None:
     owner, stranger = a_client(), a_client()
     purchase = recorded(contact(company="Acme"), customer_reference="C-1")
-    await service.handle(owner, purchase)
+    await service.ask(owner, purchase)
     for keywords in ("lovelace", "acme", "4242", purchase.reference_number, "ada@example.com", "@example.com"):
         assert len(await service.find(owner, keywords)) == 1
         assert await service.find(stranger, keywords) == []
     own = await service.create(stranger, customer_reference="C-1")
-    assert (await service.handle(stranger, ListDuplicates())).rows == ()
+    assert (await service.ask(stranger, ListDuplicates())).rows == ()
     for query in (GetCustomer(reference_number=purchase.reference_number),):
         with pytest.raises(Refused, match="customer_not_found"):
-            await service.handle(stranger, query)
-    assert (await service.handle(stranger, GetCustomer(customer_reference="C-1"))).customer_id == own
+            await service.ask(stranger, query)
+    assert (await service.ask(stranger, GetCustomer(customer_reference="C-1"))).customer_id == own
 
 
 async def test_events_of_one_client_do_not_touch_purchases_of_another(service: CustomersService) -> None:
     owner, stranger = a_client(), a_client()
     purchase = recorded()
-    await service.handle(owner, purchase)
+    await service.ask(owner, purchase)
     before = await service.owner(owner, purchase.reference_number)
     for event in (paid(purchase), status(purchase, PurchaseStatus.CHARGEBACK, 9), refund_requested(purchase)):
         with pytest.raises(Refused, match="purchase_not_found"):
-            await service.handle(stranger, event)
+            await service.ask(stranger, event)
     assert await service.owner(owner, purchase.reference_number) == before
 
 
@@ -108,10 +108,10 @@ async def test_all_clients_mode_reads_everything_and_says_whose_it_is(service: C
     clients = {a_client(), a_client()}
     for client in clients:
         await service.create(client, last_name="Everywhere")
-    page = await service.handle("*", SearchCustomers(keywords="everywhere"))
+    page = await service.ask("*", SearchCustomers(keywords="everywhere"))
     assert {row.client_id for row in page.rows} == clients
     one, two = [row.customer_id for row in page.rows]
-    plan = await service.handle("*", PreviewMerge(customer_ids=(one, two)))
+    plan = await service.ask("*", PreviewMerge(customer_ids=(one, two)))
     assert plan.refusal.code == "different_clients"
     with pytest.raises(Refused, match="one_client_only"):
-        await service.handle("*", ListDuplicates())
+        await service.ask("*", ListDuplicates())

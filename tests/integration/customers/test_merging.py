@@ -20,12 +20,12 @@ from shared.contracts.refusals import MissingPrerequisite, Refused
 from tests.integration.customers.arranging import (
     CustomersService,
     a_client,
-    contact,
     details,
     recorded,
     refund_completed,
     refund_requested,
 )
+from tests.support.make import contact
 
 
 def shown(view: CustomerView) -> dict[str, object]:
@@ -34,28 +34,28 @@ def shown(view: CustomerView) -> dict[str, object]:
 
 
 async def merge(service: CustomersService, client: str, survivor: UUID, merged: UUID) -> None:
-    await service.handle(client, MergeCustomers(survivor_id=survivor, merged_id=merged))
+    await service.ask(client, MergeCustomers(survivor_id=survivor, merged_id=merged))
 
 
 async def test_later_purchases_follow_the_alias_and_undoing_gives_them_back(service: CustomersService) -> None:
     client = a_client()
     before, of_survivor = recorded(contact(last_name="Byron")), recorded()
     for purchase in (before, of_survivor):
-        await service.handle(client, purchase)
+        await service.ask(client, purchase)
     merged = (await service.owner(client, before.reference_number)).customer_id
     survivor = (await service.owner(client, of_survivor.reference_number)).customer_id
     profiles = [shown(await service.get(client, customer)) for customer in (survivor, merged)]
 
     await merge(service, client, survivor, merged)
     later = recorded(contact(last_name="Byron"))
-    await service.handle(client, later)
+    await service.ask(client, later)
     view = await service.owner(client, later.reference_number)
     assert view.customer_id == survivor
     assert {p.reference_number for p in view.purchases} == {p.reference_number for p in (before, of_survivor, later)}
     assert [alias.customer_id for alias in view.aliases] == [merged]
     assert await service.find(client, "byron") == await service.find(client, "lovelace") == [survivor]
 
-    await service.handle(client, UnmergeCustomer(customer_id=merged))
+    await service.ask(client, UnmergeCustomer(customer_id=merged))
     assert (await service.owner(client, later.reference_number)).customer_id == merged
     after = [shown(await service.get(client, customer)) for customer in (survivor, merged)]
     assert after[0] == profiles[0]
@@ -65,7 +65,7 @@ async def test_later_purchases_follow_the_alias_and_undoing_gives_them_back(serv
         before.reference_number,
         later.reference_number,
     }
-    events = [m for m in await service.sent(client) if isinstance(m, CustomerMerged | CustomerUnmerged)]
+    events = [m for m in await service.sent_for(client) if isinstance(m, CustomerMerged | CustomerUnmerged)]
     assert [(type(e), e.customer_id, e.survivor_id) for e in events] == [
         (CustomerMerged, merged, survivor),
         (CustomerUnmerged, merged, survivor),
@@ -92,29 +92,29 @@ async def test_what_cannot_be_merged(service: CustomersService) -> None:
     assert await code(b, c) == "customer_is_alias"
     for alias in (a, b):
         with pytest.raises(Refused, match="customer_is_alias"):
-            await service.handle(client, UpdateContact(customer_id=alias, role=ContactRole.BILLING, contact=details()))
+            await service.ask(client, UpdateContact(customer_id=alias, role=ContactRole.BILLING, contact=details()))
     with pytest.raises(Refused, match="customer_not_merged"):
-        await service.handle(client, UnmergeCustomer(customer_id=c))
+        await service.ask(client, UnmergeCustomer(customer_id=c))
     with pytest.raises(MissingPrerequisite, match="customer_not_found"):
-        await service.handle(other, UnmergeCustomer(customer_id=a))
+        await service.ask(other, UnmergeCustomer(customer_id=a))
 
 
 @pytest.mark.parametrize("of_survivor", [True, False])
 async def test_an_open_refund_is_waited_for(service: CustomersService, of_survivor: bool) -> None:
     client, purchase = a_client(), recorded()
-    await service.handle(client, purchase)
+    await service.ask(client, purchase)
     one, two = (
         (await service.owner(client, purchase.reference_number)).customer_id,
         await service.create(client, last_name="B"),
     )
     pair = (one, two) if of_survivor else (two, one)
     requested = refund_requested(purchase)
-    await service.handle(client, requested)
+    await service.ask(client, requested)
     with pytest.raises(Refused, match="refund_open"):
         await merge(service, client, *pair)
-    plan = await service.handle(client, PreviewMerge(customer_ids=pair, survivor_id=pair[0]))
+    plan = await service.ask(client, PreviewMerge(customer_ids=pair, survivor_id=pair[0]))
     assert plan.refusal.code == "refund_open"
-    await service.handle(client, refund_completed(requested))
+    await service.ask(client, refund_completed(requested))
     await merge(service, client, *pair)
 
 
@@ -134,16 +134,16 @@ async def test_the_plan_proposes_a_survivor_and_shows_every_difference(service: 
     client = a_client()
     older = await service.create(client, last_name="Byron", city="London")
     purchase = recorded()
-    await service.handle(client, purchase)
+    await service.ask(client, purchase)
     buyer = (await service.owner(client, purchase.reference_number)).customer_id
 
-    plan = await service.handle(client, PreviewMerge(customer_ids=(older, buyer)))
+    plan = await service.ask(client, PreviewMerge(customer_ids=(older, buyer)))
     assert (plan.survivor.customer_id, plan.merged.customer_id) == (buyer, older)
     assert (plan.survivor.purchases, plan.merged.purchases) == (1, 0)
     assert plan.refusal.allowed
     billing = {d.field: (d.survivor, d.merged) for d in plan.differences if d.role is ContactRole.BILLING}
     assert billing == {"city": (None, "London"), "last_name": ("Lovelace", "Byron")}
-    swapped = await service.handle(client, PreviewMerge(customer_ids=(older, buyer), survivor_id=older))
+    swapped = await service.ask(client, PreviewMerge(customer_ids=(older, buyer), survivor_id=older))
     assert swapped.survivor.customer_id == older
 
 
@@ -157,7 +157,7 @@ async def test_duplicates_are_suggested_within_a_client_until_they_are_merged(se
 
     rows, cursor = [], None
     while True:
-        page = await service.handle(client, ListDuplicates(limit=1, cursor=cursor))
+        page = await service.ask(client, ListDuplicates(limit=1, cursor=cursor))
         rows += page.rows
         cursor = page.next_cursor
         if cursor is None:
@@ -167,7 +167,7 @@ async def test_duplicates_are_suggested_within_a_client_until_they_are_merged(se
         ("same_name_and_place", (c, d), 2),
     ]
     await merge(service, client, a, b)
-    rest = await service.handle(client, ListDuplicates())
+    rest = await service.ask(client, ListDuplicates())
     assert [row.customer_ids for row in rest.rows] == [(c, d)]
 
 
@@ -186,7 +186,7 @@ async def test_merging_and_undoing_in_any_order_restores_exactly(
     client = a_client()
     purchases = [recorded(contact(last_name=f"Name{number}")) for number in range(5)]
     for purchase in purchases:
-        await service.handle(client, purchase)
+        await service.ask(client, purchase)
     ids = [(await service.owner(client, purchase.reference_number)).customer_id for purchase in purchases]
     before = [shown(await service.get(client, customer)) for customer in ids]
 
@@ -196,7 +196,7 @@ async def test_merging_and_undoing_in_any_order_restores_exactly(
         done.append(ids[merged])
     assert len({(await service.owner(client, p.reference_number)).customer_id for p in purchases}) == 5 - len(done)
     for merged_id in reversed(done) if backwards else done:
-        await service.handle(client, UnmergeCustomer(customer_id=merged_id))
+        await service.ask(client, UnmergeCustomer(customer_id=merged_id))
 
     assert [shown(await service.get(client, customer)) for customer in ids] == before
     for number, customer in enumerate(ids):

@@ -40,7 +40,7 @@ async def test_the_database_refuses_what_the_code_should_have_refused(
     service: CustomersService, spoil: str, constraint: str
 ) -> None:
     client, purchase = a_client(), recorded()
-    await service.handle(client, purchase)
+    await service.ask(client, purchase)
     customer = (await service.owner(client, purchase.reference_number)).customer_id
     with pytest.raises(IntegrityError, match=constraint):
         async with service.sessions() as session, session.begin():

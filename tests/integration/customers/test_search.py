@@ -12,7 +12,8 @@ from services.customers.search import Search, search_statement
 from services.customers.search_terms import parse_keywords
 from shared.contracts.customers import SearchCustomers
 from shared.contracts.refusals import Refused
-from tests.integration.customers.arranging import CustomersService, a_client, contact, recorded
+from tests.integration.customers.arranging import CustomersService, a_client, recorded
+from tests.support.make import contact
 
 _ASYNCPG = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 
@@ -20,8 +21,8 @@ _ASYNCPG = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 async def test_every_kind_of_keyword_finds_the_customer(service: CustomersService) -> None:
     client = a_client()
     purchase = recorded(contact(last_name="Möller-Çelik", company="Acme GmbH", email="jo@mail.example.com"))
-    await service.handle(client, purchase)
-    await service.handle(client, recorded(contact(last_name="Other", email="o@example.org"), card_last4="1111"))
+    await service.ask(client, purchase)
+    await service.ask(client, recorded(contact(last_name="Other", email="o@example.org"), card_last4="1111"))
     found = (await service.owner(client, purchase.reference_number)).customer_id
     for keywords in (
         "möller",
@@ -48,7 +49,7 @@ async def test_pages_follow_the_terms_without_gaps_or_repeats(service: Customers
         expected.append(("mill", customer))
     seen, cursor = [], None
     while True:
-        page = await service.handle(client, SearchCustomers(keywords="mil", limit=2, cursor=cursor))
+        page = await service.ask(client, SearchCustomers(keywords="mil", limit=2, cursor=cursor))
         seen += [(row.matched, row.customer_id) for row in page.rows]
         cursor = page.next_cursor
         if cursor is None:
@@ -68,7 +69,7 @@ async def test_a_cursor_belongs_to_its_search(service: CustomersService) -> None
     client = a_client()
     for number in range(2):
         await service.create(client, last_name="Miller", email=f"m{number}@example.com")
-    page = await service.handle(client, SearchCustomers(keywords="miller", limit=1))
+    page = await service.ask(client, SearchCustomers(keywords="miller", limit=1))
     for keywords, of in (("mill", client), ("miller", a_client())):
         with pytest.raises(Refused, match="cursor_invalid"):
             await service.find(of, keywords, cursor=page.next_cursor)

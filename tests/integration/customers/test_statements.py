@@ -15,15 +15,8 @@ from shared.contracts.notifications import EmailQueued, EmailType
 from shared.contracts.purchases import PurchaseRecorded, PurchaseStatus
 from shared.contracts.refusals import MissingPrerequisite
 from shared.ids import new_id
-from tests.integration.customers.arranging import (
-    CustomersService,
-    a_client,
-    contact,
-    paid,
-    recorded,
-    refund_requested,
-    status,
-)
+from tests.integration.customers.arranging import CustomersService, a_client, paid, recorded, refund_requested, status
+from tests.support.make import contact
 from tests.support.statements import noted_statements
 
 
@@ -41,15 +34,15 @@ async def test_a_purchase_of_a_new_customer_takes_four_statements_of_a_known_one
 ) -> None:
     client = a_client()
     first = recorded(customer_reference="C-1", delivery_contact=contact(last_name="Byron"))
-    async with service.work(client) as work:
+    async with service.act(client) as work:
         with noted_statements(service.sessions) as noted:
             await record_purchase(work, first)
     assert len(noted) == 4
-    async with service.work(client) as work:
+    async with service.act(client) as work:
         with noted_statements(service.sessions) as noted:
             await record_purchase(work, recorded(customer_reference="C-1"))
     assert len(noted) == 3
-    async with service.work(client) as work:
+    async with service.act(client) as work:
         with noted_statements(service.sessions) as noted:
             await record_purchase(work, first)
     assert len(noted) == 2
@@ -57,8 +50,8 @@ async def test_a_purchase_of_a_new_customer_takes_four_statements_of_a_known_one
 
 async def test_news_of_a_purchase_take_one_statement(service: CustomersService) -> None:
     client, purchase = a_client(), recorded()
-    await service.handle(client, purchase)
-    async with service.work(client) as work:
+    await service.ask(client, purchase)
+    async with service.act(client) as work:
         with noted_statements(service.sessions) as noted:
             await record_payment(work, paid(purchase))
             await record_refund_requested(work, refund_requested(purchase))
@@ -75,7 +68,7 @@ async def test_news_of_an_unknown_purchase_are_refused_before_anything_is_writte
         if state.is_insert or state.is_update or state.is_delete:
             writes.append(str(state.statement))
 
-    async with service.work(a_client()) as work:
+    async with service.act(a_client()) as work:
         event.listen(work.session.sync_session, "do_orm_execute", note)
         for coroutine in (
             record_payment(work, paid(purchase)),

@@ -60,7 +60,7 @@ async def code(check: StaffCheck, context: MessageContext, kind: QueueKind = Que
 async def test_newer_versions_count_in_whatever_order_they_come(directory: Directory) -> None:
     name = f"user-{uuid4().hex[:8]}"
     for version, role in ((3, Role.SALES), (1, Role.VIEWER), (2, Role.CLIENT_ADMIN), (3, Role.INTEGRATOR)):
-        async with directory.work() as work:
+        async with directory.act() as work:
             await copies.save_user(work, COPY, heard(name, version, role))
     async with directory.sessions() as session:
         row = (await session.execute(select(COPY.c.version, COPY.c.roles).where(COPY.c.name == name))).one()
@@ -72,12 +72,12 @@ async def test_an_answer_is_remembered_for_seconds_and_forgotten_on_a_change(dir
     check = StaffCheck(directory.sessions, COPY, clock=clock)
     name = f"user-{uuid4().hex[:8]}"
     assert await code(check, asking(f"user:{name}")) == "forbidden_actor"
-    async with directory.work() as work:
+    async with directory.act() as work:
         await copies.save_user(work, COPY, heard(name, 1, Role.VIEWER))
     assert await code(check, asking(f"user:{name}")) == "forbidden_actor", "still remembered"
     check.forget()
     assert await code(check, asking(f"user:{name}")) is None
-    async with directory.work() as work:
+    async with directory.act() as work:
         await copies.save_user(work, COPY, heard(name, 2))
     clock.now += permission_check.KEPT_SECONDS - 0.1
     assert await code(check, asking(f"user:{name}")) is None
@@ -141,7 +141,7 @@ async def test_roles_that_a_file_does_not_name_are_taken_away(
     assert await load(directory_url, file) == 0
     file.write_text(f"users:\n{user}, roles: {{{client}: [sales]}}}}\n")
     assert await load(directory_url, file) == 1
-    told = (await directory.sent(f"user/{name}"))[-1]
+    told = (await directory.sent_about(f"user/{name}"))[-1]
     assert isinstance(told, UserChanged)
     assert told.roles == (ClientRoles(client_id=client, roles=("sales",)),)
 
@@ -163,12 +163,12 @@ async def test_a_file_is_taken_whole_or_not_at_all(directory: Directory, directo
 
 async def test_everything_is_published_anew_once_a_day_and_for_a_new_service(directory: Directory) -> None:
     name = await directory.user(await directory.client(), Role.VIEWER)
-    before = len(await directory.sent(f"user/{name}"))
+    before = len(await directory.sent_about(f"user/{name}"))
 
     async def published() -> int:
-        async with directory.work() as work:
+        async with directory.act() as work:
             await announce_if_due(work)
-        return len(await directory.sent(f"user/{name}")) - before
+        return len(await directory.sent_about(f"user/{name}")) - before
 
     async with directory.sessions() as session, session.begin():
         await session.execute(delete(Announcement))
@@ -178,7 +178,7 @@ async def test_everything_is_published_anew_once_a_day_and_for_a_new_service(dir
             await session.execute(update(Announcement).values(due))
         assert await published() in (2, 3)
     assert await published() == 3
-    again = (await directory.sent(f"user/{name}"))[-1]
+    again = (await directory.sent_about(f"user/{name}"))[-1]
     async with directory.sessions() as session:
         user = await session.get(User, name)
     assert user is not None
@@ -187,12 +187,12 @@ async def test_everything_is_published_anew_once_a_day_and_for_a_new_service(dir
 
 
 async def test_two_instances_publish_everything_once(directory: Directory) -> None:
-    async with directory.work() as work:
+    async with directory.act() as work:
         await announce_if_due(work)
     async with directory.sessions() as session, session.begin():
         await session.execute(update(Announcement).values(services=""))
-    async with directory.work() as first, directory.work() as second:
+    async with directory.act() as first, directory.act() as second:
         assert await announce_if_due(first) > 0
         assert await announce_if_due(second) == 0, "the other one is at it"
-    async with directory.work() as second:
+    async with directory.act() as second:
         assert await announce_if_due(second) == 0

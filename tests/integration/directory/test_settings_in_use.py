@@ -16,8 +16,8 @@ from shared.contracts.directory import (
 from shared.contracts.notifications import HoldEmail, ListEmails, QueueEmail
 from shared.contracts.permissions import Role
 from shared.contracts.purchases import Contact, GetPurchase, Payment
+from tests.support.make import euros, order_number, purchase, refund
 from tests.support.peer import Peer
-from tests.support.shop import euros, order_number, purchase, refund
 from tests.support.system import System
 from tests.support.wait import wait_until
 

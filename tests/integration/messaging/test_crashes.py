@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import pytest
 
+from tests.support.make import order_number, purchase, refund
 from tests.support.peer import Peer
 from tests.support.servers import TestServers
-from tests.support.shop import order_number, purchase, refund
 from tests.support.system import Running, System, new_system
 from tests.support.wait import wait_until
 

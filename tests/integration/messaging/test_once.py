@@ -7,9 +7,9 @@ from uuid import uuid4
 import pytest
 
 from shared.contracts.purchases import GetPurchase, RecordPayment, RefundKind, RefundLine
+from tests.support.make import UNIT_PRICE, euros, order_number, purchase, refund
 from tests.support.peer import Answer
 from tests.support.servers import TestServers
-from tests.support.shop import UNIT_PRICE, euros, order_number, purchase, refund
 from tests.support.system import System, new_system
 
 

@@ -15,9 +15,9 @@ from aiormq.exceptions import AMQPError, ChannelAccessRefused
 from shared.contracts.errorlog import ListErrors
 from shared.contracts.purchases import GetPurchase, SearchPurchases
 from shared.messaging import names
+from tests.support.make import order_number, purchase, refund
 from tests.support.peer import Peer
 from tests.support.servers import TestServers
-from tests.support.shop import order_number, purchase, refund
 from tests.support.system import System, new_system
 from tests.support.wait import stays_so, wait_until
 

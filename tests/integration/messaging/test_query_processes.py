@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from shared.contracts.purchases import SearchPurchases
-from tests.support.shop import purchase
+from tests.support.make import purchase
 from tests.support.system import Running, System
 from tools.load.measured import read
 

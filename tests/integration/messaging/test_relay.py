@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from shared.messaging import names
-from tests.support.shop import purchase
+from tests.support.make import purchase
 from tests.support.system import System
 from tests.support.wait import stays_so, wait_until
 

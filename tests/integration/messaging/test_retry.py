@@ -15,8 +15,8 @@ from shared.contracts.message import Event
 from shared.contracts.notifications import EmailSent, EmailType
 from shared.ids import new_id
 from shared.messaging import names
+from tests.support.make import order_number, purchase, refund
 from tests.support.servers import TestServers
-from tests.support.shop import order_number, purchase, refund
 from tests.support.system import System, new_system
 from tests.support.wait import stays_so, wait_until
 

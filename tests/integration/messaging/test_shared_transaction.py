@@ -15,13 +15,12 @@ import pytest
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from services.purchases import history
-from services.purchases.anonymizing import anonymize_purchases
-from services.purchases.locking import lock_purchases
+from services.purchases.history.store import Entry, add_entry
 from services.purchases.models import HistoryEntry, ManualPayout, Purchase, PurchasesTables
-from services.purchases.purchases import lock_purchase
-from services.purchases.recording import record_purchase
-from services.purchases.refunds import request_refund
+from services.purchases.purchase.anonymize import anonymize_purchases
+from services.purchases.purchase.record import record_purchase
+from services.purchases.purchase.store import lock_purchase, lock_purchases
+from services.purchases.refund.request import request_refund
 from shared.contracts.customers import CustomerAnonymized
 from shared.contracts.purchases import PurchaseChanged, PurchaseRecorded, RequestRefund
 from shared.contracts.refusals import Refused
@@ -36,9 +35,11 @@ from shared.messaging.transaction.transactions import Outcome, TransactionPerMes
 from shared.messaging.transaction.unanswered_refusals import UnansweredRefusals
 from shared.messaging.unit_of_work import RELAY, UnitOfWork, open_unit_of_work
 from shared.observability.metrics import Metrics
-from tests.integration.purchases.arranging import context, order, refund
+from tests.integration.purchases.arranging import refund
+from tests.support.make import order
 from tests.support.samples import sample
 from tests.support.servers import TestServers
+from tests.support.service import context
 from tests.support.statements import noted_statements
 
 UseCase = Callable[[RequestRefund, UnitOfWork], Awaitable[PurchaseChanged]]
@@ -224,7 +225,7 @@ def _news(last_name: str) -> PurchaseRecorded:
 
 
 async def keep_for_the_end(command: RequestRefund, work: UnitOfWork) -> None:
-    await history.note_change(work, await _purchase(work, command), "refused", {})
+    await add_entry(work, await _purchase(work, command), Entry("refused", {}))
 
 
 @pytest.mark.parametrize(
@@ -353,7 +354,7 @@ async def test_what_waits_to_be_stored_is_anonymized_too(group: Group) -> None:
 
     async def write_about(command: RequestRefund, work: UnitOfWork) -> PurchaseChanged:
         found = await _purchase(work, command)
-        await history.note_change(work, found, "email.sent", {"email_subject": "Dear canary"})
+        await add_entry(work, found, Entry("email.sent", {"email_subject": "Dear canary"}))
         await work.publish(_news("canary"), order_key=found.id)
         return _done(found)
 

@@ -30,10 +30,10 @@ from shared.messaging.inbound import consumers as consumers_module
 from shared.messaging.outbound import publisher as publisher_module
 from shared.messaging.outbound.publisher import Publisher, PublishUnknown
 from shared.observability.metrics import Metrics
+from tests.support.make import order_number, purchase
 from tests.support.proxy import link_to
 from tests.support.samples import sample
 from tests.support.servers import TestServers
-from tests.support.shop import order_number, purchase
 from tests.support.system import System
 from tests.support.wait import wait_until
 from tools.dev.failure import SetupFailed

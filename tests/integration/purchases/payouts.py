@@ -6,13 +6,14 @@ from uuid import UUID
 
 from sqlalchemy import func, select, update
 
-from services.purchases.jobs import Payouts
 from services.purchases.models import Purchase, Refund
-from services.purchases.payout import PaidOut, PayoutOutcome, PayoutRefused, PayoutRequest, RefundProvider
-from services.purchases.refunds import request_refund
+from services.purchases.refund.job import payout_job
+from services.purchases.refund.provider import PaidOut, PayoutOutcome, PayoutRefused, PayoutRequest, RefundProvider
+from services.purchases.refund.request import request_refund
 from shared.contracts.purchases import PurchaseChanged, RefundKind
 from shared.messaging.message_context import MessageContext
-from tests.integration.purchases.arranging import PurchasesService, context, recorded, refund, some
+from tests.integration.purchases.arranging import PurchasesService, recorded, refund, some
+from tests.support.service import context
 
 
 async def let_wait(service: PurchasesService) -> None:
@@ -50,16 +51,16 @@ async def due_now(service: PurchasesService, by: MessageContext) -> None:
 
 
 async def news(service: PurchasesService, by: MessageContext) -> list[str]:
-    sent = await service.sent(correlation_id=by.correlation_id)
+    sent = await service.sent_in(by.correlation_id)
     return [type(message).__name__ for message in sent[2:]]
 
 
 async def hand_out_refunds(service: PurchasesService, provider: RefundProvider) -> int:
     """Pay all that is due and book the outcomes; returns how many refunds were taken."""
-    payouts, taken = Payouts(lambda _: provider), 0
-    while found := await payouts.round(service):
+    job, taken = payout_job(lambda _: provider), 0
+    while found := await job.round(service):
         taken += found
-        await payouts.finish(service)
+        await job.drain(service)
     return taken
 
 

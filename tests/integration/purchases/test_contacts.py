@@ -2,12 +2,12 @@
 
 import pytest
 
-from services.purchases.anonymizing import anonymize_purchases
-from services.purchases.contacts import update_contact
-from services.purchases.mails import note_bounced
-from services.purchases.refunds import request_refund
+from services.purchases.history.record_email import record_bounced
+from services.purchases.purchase.anonymize import anonymize_purchases
+from services.purchases.purchase.update_contact import update_contact
+from services.purchases.purchase.view import get_purchase
+from services.purchases.refund.request import request_refund
 from services.purchases.search import search_purchases
-from services.purchases.viewer import get_purchase
 from shared.contracts.customers import CustomerAnonymized
 from shared.contracts.notifications import EmailBounced, EmailType
 from shared.contracts.purchases import (
@@ -22,7 +22,9 @@ from shared.contracts.purchases import (
 )
 from shared.contracts.refusals import Refused
 from shared.ids import new_id
-from tests.integration.purchases.arranging import PurchasesService, contact, context, order, recorded, refund
+from tests.integration.purchases.arranging import PurchasesService, recorded, refund
+from tests.support.make import contact, order
+from tests.support.service import context
 
 
 async def view(service: PurchasesService, reference_number: str) -> PurchaseView:
@@ -84,7 +86,7 @@ async def test_of_a_forgotten_customer_the_money_stays_and_the_person_goes(servi
 
     await anonymize(service, purchase)
     async with service.work(context()) as work:
-        await note_bounced(work, mail)
+        await record_bounced(work, mail)
     shown = await view(service, purchase.reference_number)
     assert "Forgotten" not in shown.model_dump_json().replace("forgotten", "Forgotten")
     assert (shown.billing_contact.country, shown.gross.amount, shown.refunded.amount) == ("DE", 1000, 1000)

@@ -7,8 +7,9 @@ from sqlalchemy import select
 from services.purchases.models import PurchasesTables
 from shared.contracts.purchases import PurchaseRecorded
 from shared.messaging.anonymization import anonymize_outbox
-from tests.integration.purchases.arranging import PurchasesService, context
+from tests.integration.purchases.arranging import PurchasesService
 from tests.support.samples import sample
+from tests.support.service import context
 
 OUTBOX = PurchasesTables.outbox
 

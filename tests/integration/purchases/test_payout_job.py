@@ -6,11 +6,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
+from services.purchases.manual_payout.provider import ManualProvider
 from services.purchases.models import HistoryEntry, Item, ManualPayout, Purchase, Refund
-from services.purchases.payout import PaidOut, PayoutRequest
-from services.purchases.providers import ManualProvider
-from services.purchases.refunds import request_refund
-from services.purchases.settling import ASK_AGAIN
+from services.purchases.refund.job import payout_job
+from services.purchases.refund.outcome import ASK_AGAIN
+from services.purchases.refund.provider import PaidOut, PayoutRequest
+from services.purchases.refund.request import request_refund
 from shared.contracts.errorlog import PurchasesErrorRaised
 from shared.contracts.purchases import (
     HistoryEntryAdded,
@@ -21,18 +22,10 @@ from shared.contracts.purchases import (
     RefundKind,
     RefundState,
 )
-from tests.integration.purchases.arranging import (
-    PurchasesService,
-    contact,
-    context,
-    euros,
-    item,
-    order,
-    recorded,
-    refund,
-    some,
-)
+from tests.integration.purchases.arranging import PurchasesService, recorded, refund, some
 from tests.integration.purchases.payouts import ScriptedProvider, a_refund, due_now, hand_out_refunds, news, stored
+from tests.support.make import contact, euros, item, order
+from tests.support.service import context
 
 pytestmark = pytest.mark.usefixtures("no_other_refunds")
 
@@ -46,7 +39,7 @@ async def test_a_refund_is_paid_out_by_hand_and_booked(service: PurchasesService
     assert (row.state, row.attempts, row.lease_token) == (RefundState.COMPLETED, 1, None)
     assert (owner.status, owner.refunded, owner.returned, owner.version) == (PurchaseStatus.REFUNDED, 2000, 2000, 3)
     assert owner.changed_by == "user:kim"
-    sent = (await service.sent(correlation_id=by.correlation_id))[2:]
+    sent = (await service.sent_in(by.correlation_id))[2:]
     assert [type(message) for message in sent] == [RefundCompleted, PurchaseStatusChanged, HistoryEntryAdded]
     completed = sent[0]
     assert isinstance(completed, RefundCompleted)
@@ -80,7 +73,7 @@ async def test_partial_refunds_lead_to_partially_refunded_and_then_to_refunded(s
     changes = [
         message
         for by in (first, second)
-        for message in await service.sent(correlation_id=by.correlation_id)
+        for message in await service.sent_in(by.correlation_id)
         if isinstance(message, PurchaseStatusChanged)
     ]
     assert sorted((change.old_status, change.status) for change in changes) == [
@@ -99,7 +92,7 @@ async def test_a_refused_refund_gives_the_money_back_and_is_an_error(service: Pu
     row, owner = await stored(service, by)
     assert (row.state, row.failure) == (RefundState.FAILED, "card expired")
     assert (owner.status, owner.refunded, owner.returned, owner.version) == (PurchaseStatus.PAID, 0, 0, 3)
-    sent = (await service.sent(correlation_id=by.correlation_id))[2:]
+    sent = (await service.sent_in(by.correlation_id))[2:]
     assert [type(message) for message in sent] == [HistoryEntryAdded, RefundFailed, PurchasesErrorRaised]
     error = sent[2]
     assert isinstance(error, PurchasesErrorRaised)
@@ -197,6 +190,18 @@ async def test_a_provider_that_does_not_answer_in_time_leaves_the_outcome_unknow
     assert (await stored(service, by))[0].state is RefundState.UNKNOWN
 
 
+async def test_a_refund_that_was_not_begun_when_the_job_stopped_goes_back_as_it_was(service: PurchasesService) -> None:
+    by, provider = await a_refund(service), ScriptedProvider()
+    job = payout_job(lambda _: provider)
+    assert await job.round(service) == 1
+    await job.finish(service)
+    row, _ = await stored(service, by)
+    assert (row.state, row.attempts, row.lease_token) == (RefundState.REQUESTED, 0, None)
+    assert await news(service, by) == []
+    assert await hand_out_refunds(service, provider) == 1
+    assert (len(provider.requests), provider.asked) == (1, [])
+
+
 async def test_a_worker_that_was_paused_past_its_lease_changes_nothing(service: PurchasesService) -> None:
     by = await a_refund(service)
     other = ScriptedProvider()
@@ -232,7 +237,7 @@ async def test_one_refund_that_cannot_be_booked_does_not_stop_the_others(service
             async with service.sessions() as session, session.begin():
                 await session.execute(update(Purchase).where(Purchase.id == owner.id).values(refunded=0))
 
-    with pytest.raises(ExceptionGroup, match="not booked"):
+    with pytest.raises(ExceptionGroup, match="not settled"):
         await hand_out_refunds(service, ScriptedProvider(before=spoil))
     assert (await stored(service, healthy))[0].state is RefundState.COMPLETED
     row, owner = await stored(service, poisoned)
@@ -252,7 +257,7 @@ async def test_a_refund_without_an_outcome_for_a_day_becomes_an_error(service: P
             .values(requested_at=func.now() - timedelta(hours=25), attempts=9)
         )
     await hand_out_refunds(service, provider)
-    sent = await service.sent(correlation_id=by.correlation_id)
+    sent = await service.sent_in(by.correlation_id)
     errors = [message for message in sent if isinstance(message, PurchasesErrorRaised)]
     assert [(error.error_type, error.fingerprint) for error in errors] == [
         ("refund_unknown", f"refund_unknown:{by.message_id}")

@@ -10,23 +10,26 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from services.purchases.jobs import Payouts
+from services.purchases.manual_payout.provider import ManualProvider
 from services.purchases.models import HistoryEntry, Item, Purchase
-from services.purchases.payout import OutcomeUnknown, PaidOut, PayoutOutcome, PayoutRefused, PayoutRequest
-from services.purchases.providers import ManualProvider
-from services.purchases.refunds import JOB
-from services.purchases.settling import TakenRefund, settle, take_due
+from services.purchases.refund.job import JOB, Payout, PayoutJob, payout_job, settle
+from services.purchases.refund.provider import OutcomeUnknown, PaidOut, PayoutRefused, PayoutRequest
+from services.purchases.refund.store import TakenRefund, take_due
+from services.purchases.settings import Settings
 from shared.contracts.purchases import PurchaseChanged, PurchaseStatus, PurchaseStatusChanged, RefundState
 from shared.ids import new_id
 from shared.messaging.host.job_loop import JobLoop
+from shared.messaging.leased_job import Settled
 from shared.messaging.message_context import MessageContext
 from shared.messaging.recovery.circuit_breaker import CircuitBreaker
-from shared.messaging.service import Job
+from shared.messaging.service import Runtime
 from shared.messaging.transaction.deferred_inserts import deferred_rows
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.observability.metrics import Metrics
-from tests.integration.purchases.arranging import ORDERED_AT, PurchasesService, context, item, order, recorded
+from tests.integration.purchases.arranging import PurchasesService, recorded
 from tests.integration.purchases.payouts import ScriptedProvider, a_refund, due_now, hand_out_refunds, news, stored
+from tests.support.make import ORDERED_AT, item, order
+from tests.support.service import context
 from tests.support.statements import noted_statements
 from tests.support.wait import wait_until
 
@@ -39,13 +42,13 @@ async def take(service: PurchasesService) -> list[TakenRefund]:
         return await take_due(work, 50, LEASE)
 
 
-async def settle_all(service: PurchasesService, *settled: tuple[TakenRefund, PayoutOutcome]) -> int:
+async def settle_all(service: PurchasesService, *settled: Payout) -> int:
     async with service.work(context()) as work:
         return await settle(work, settled)
 
 
-def paid(taken: TakenRefund) -> tuple[TakenRefund, PayoutOutcome]:
-    return taken, PaidOut(f"out-{taken.request.refund_id}", ORDERED_AT)
+def paid(taken: TakenRefund) -> Payout:
+    return Settled(taken, PaidOut(f"out-{taken.request.refund_id}", ORDERED_AT))
 
 
 async def history_of(service: PurchasesService, purchase: PurchaseChanged) -> list[str]:
@@ -72,7 +75,10 @@ async def test_any_number_of_refunds_is_booked_and_the_next_taken_in_the_same_st
             taken = await take_due(work, count, LEASE)
         with noted_statements(service.sessions) as noted:
             async with service.work(context()) as work:
-                outcomes = [*map(paid, taken[:-1]), (taken[-1], OutcomeUnknown("ConnectionResetError"))]
+                outcomes: list[Payout] = [
+                    *map(paid, taken[:-1]),
+                    Settled(taken[-1], OutcomeUnknown("ConnectionResetError")),
+                ]
                 assert await settle(work, outcomes) == count
                 assert len(await take_due(work, 50, LEASE)) == 2
         asked.append([text.split()[0] for text in noted])
@@ -100,7 +106,7 @@ async def test_two_refunds_of_one_purchase_are_booked_one_after_the_other(servic
     changes = [
         (message.version, message.old_status, message.status)
         for by in flows
-        for message in await service.sent(correlation_id=by.correlation_id)
+        for message in await service.sent_in(by.correlation_id)
         if isinstance(message, PurchaseStatusChanged)
     ]
     assert changes == [
@@ -119,7 +125,7 @@ async def test_one_of_two_refunds_of_a_purchase_is_refused(service: PurchasesSer
     purchase = await recorded(service)
     flows = [await a_refund(service, purchase, amount) for amount in (400, 500)]
     first, second = await take(service)
-    await settle_all(service, (first, PayoutRefused("card expired")), paid(second))
+    await settle_all(service, Settled(first, PayoutRefused("card expired")), paid(second))
 
     rows = [(await stored(service, by))[0] for by in flows]
     assert [(row.state, row.failure) for row in rows] == [
@@ -165,7 +171,7 @@ async def test_a_refund_that_breaks_the_batch_is_booked_by_nobody_and_the_others
         await together.arrive()
 
     provider = ScriptedProvider(after=spoil)
-    with pytest.raises(ExceptionGroup, match="not booked") as failed:
+    with pytest.raises(ExceptionGroup, match="not settled") as failed:
         await hand_out_refunds(service, provider)
     assert len(failed.value.exceptions) == 1
     states = [(await stored(service, by))[0].state for by in flows]
@@ -213,19 +219,34 @@ async def test_two_instances_settle_refunds_of_the_same_purchases(service: Purch
     ] * 4
 
 
+@dataclass(frozen=True)
+class Unpolled:
+    """The job as it is, but in a loop that looks by itself so seldom that only what wakes it can have helped."""
+
+    job: PayoutJob
+    name = JOB
+    every = timedelta(minutes=1)
+    wakes_itself = True
+
+    async def round(self, runtime: Runtime[Settings]) -> int:
+        return await self.job.round(runtime)
+
+    async def finish(self, runtime: Runtime[Settings]) -> None:
+        await self.job.finish(runtime)
+
+
 @dataclass
 class Looping(PurchasesService):
     """The service with its job's loop around it."""
 
-    payouts: Payouts = field(default_factory=Payouts)
+    job: PayoutJob = field(default_factory=payout_job)
     outages: int = 0
 
     def __post_init__(self) -> None:
         async def database() -> None: ...
 
         metrics = Metrics(f"purchases-{new_id().hex}")
-        job = Job(JOB, self.payouts.round, every=timedelta(minutes=1), wakes_itself=True, finish=self.payouts.finish)
-        self.loop = JobLoop(job, database=CircuitBreaker("database", database, metrics), metrics=metrics)
+        self.loop = JobLoop(Unpolled(self.job), database=CircuitBreaker("database", database, metrics), metrics=metrics)
 
     def wake(self, name: str) -> None:
         self.loop.wake()
@@ -249,7 +270,7 @@ async def looping(
     service: PurchasesService, provider: ScriptedProvider, outages: int = 0
 ) -> AsyncIterator[tuple[Looping, Callable[[], Coroutine[Any, Any, None]]]]:
     """The job in its loop, and how to stop it and wait for its end."""
-    running = Looping(service.sessions, service.settings, payouts=Payouts(lambda _: provider))
+    running = Looping(service.sessions, service.settings, job=payout_job(lambda _: provider))
     task = asyncio.create_task(running.loop.run(running))
 
     async def stop() -> None:

@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import insert
 
 from services.purchases.models import PurchasesTables
-from services.purchases.payments import record_payment
-from services.purchases.refunds import request_refund
-from services.purchases.viewer import get_purchase
+from services.purchases.payment.record import record_payment
+from services.purchases.purchase.view import get_purchase
+from services.purchases.refund.request import request_refund
 from shared.contracts.directory import PLATFORM
 from shared.contracts.permissions import NEEDED, PLATFORM_ROLES, ROLES, Role
 from shared.contracts.purchases import GetPurchase, Payment, PurchaseChanged, PurchaseStatus, RecordPayment
@@ -19,7 +19,9 @@ from shared.messaging.message_context import MessageContext
 from shared.messaging.names import QueueKind
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.staff.permission_check import StaffCheck
-from tests.integration.purchases.arranging import ORDERED_AT, PurchasesService, context, euros, recorded, refund
+from tests.integration.purchases.arranging import PurchasesService, recorded, refund
+from tests.support.make import ORDERED_AT, euros
+from tests.support.service import context
 
 Use = Callable[[UnitOfWork, PurchaseChanged], Awaitable[object]]
 

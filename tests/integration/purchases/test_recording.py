@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import func, select
 
 from services.purchases.models import HistoryEntry, Purchase, SearchKey
-from services.purchases.payments import record_payment
-from services.purchases.recording import record_purchase
-from services.purchases.refunds import request_refund
-from services.purchases.viewer import get_purchase
+from services.purchases.payment.record import record_payment
+from services.purchases.purchase.record import record_purchase
+from services.purchases.purchase.view import get_purchase
+from services.purchases.refund.request import request_refund
 from shared.contracts.purchases import (
     GetPurchase,
     HistoryEntryAdded,
@@ -25,17 +25,9 @@ from shared.contracts.purchases import (
 )
 from shared.contracts.refusals import MissingPrerequisite, Refused
 from shared.contracts.values import Money
-from tests.integration.purchases.arranging import (
-    ORDERED_AT,
-    PurchasesService,
-    contact,
-    context,
-    euros,
-    item,
-    order,
-    recorded,
-    refund,
-)
+from tests.integration.purchases.arranging import PurchasesService, recorded, refund
+from tests.support.make import ORDERED_AT, contact, euros, item, order
+from tests.support.service import context
 from tests.support.statements import noted_statements
 
 
@@ -71,7 +63,7 @@ async def test_a_paid_order_becomes_a_paid_purchase(service: PurchasesService) -
     assert {entry.actor for entry in shown.history} == {"user:ada"}
     assert [(a.name, a.allowed) for a in shown.actions] == [("refund.request", True), ("payment.record", False)]
 
-    sent = await service.sent(correlation_id=by.correlation_id)
+    sent = await service.sent_in(by.correlation_id)
     assert [type(message) for message in sent] == [
         HistoryEntryAdded,
         PurchaseRecorded,
@@ -116,7 +108,7 @@ async def test_a_reference_number_in_use_is_drawn_again(
 ) -> None:
     first = await recorded(service)
     draws = iter([int(first.reference_number), int(first.reference_number), 987_654_321])
-    monkeypatch.setattr("services.purchases.recording.secrets.choice", lambda _numbers: next(draws))
+    monkeypatch.setattr("services.purchases.purchase.store.secrets.choice", lambda _numbers: next(draws))
     assert (await recorded(service)).reference_number == "987654321"
 
 
@@ -127,7 +119,7 @@ async def test_a_refused_order_leaves_nothing(service: PurchasesService) -> None
         await recorded(service, command, by=by)
     async with service.sessions() as session:
         assert await session.scalar(select(Purchase).where(Purchase.client_order_id == command.client_order_id)) is None
-    assert await service.sent(correlation_id=by.correlation_id) == []
+    assert await service.sent_in(by.correlation_id) == []
 
 
 @pytest.mark.parametrize(
@@ -162,7 +154,7 @@ async def test_payments_add_up_to_paid(service: PurchasesService) -> None:
     async with service.work(by) as work:
         whole = await record_payment(work, payment(purchase.reference_number, 600, version=2))
     assert (whole.status, whole.version, whole.paid_total) == (PurchaseStatus.PAID, 3, euros(1000))
-    sent = await service.sent(correlation_id=by.correlation_id)
+    sent = await service.sent_in(by.correlation_id)
     assert [type(message) for message in sent] == [PurchaseStatusChanged, HistoryEntryAdded, PaymentRecorded]
     changed = sent[0]
     assert isinstance(changed, PurchaseStatusChanged)

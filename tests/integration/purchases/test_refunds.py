@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import func, select
 
 from services.purchases.models import Item, Line, Purchase, Refund
-from services.purchases.refunds import request_refund
-from services.purchases.viewer import get_purchase
+from services.purchases.purchase.view import get_purchase
+from services.purchases.refund.request import request_refund
 from shared.contracts.purchases import (
     GetPurchase,
     HistoryEntryAdded,
@@ -27,7 +27,9 @@ from shared.contracts.purchases import (
 from shared.contracts.refusals import MissingPrerequisite, Refused
 from shared.ids import new_id
 from shared.messaging.message_context import MessageContext
-from tests.integration.purchases.arranging import PurchasesService, context, euros, item, order, recorded, refund, some
+from tests.integration.purchases.arranging import PurchasesService, recorded, refund, some
+from tests.support.make import euros, item, order
+from tests.support.service import context
 
 
 async def requested(
@@ -65,7 +67,7 @@ async def test_a_total_refund_is_promised_at_once(service: PurchasesService) -> 
     assert (shown.history[0].actor, shown.history[0].facts["amount"]) == ("user:kim", 2500)
     refusal = next(action for action in shown.actions if action.name == "refund.request")
     assert refusal.code == "nothing_left_to_refund"
-    sent = await service.sent(correlation_id=by.correlation_id)
+    sent = await service.sent_in(by.correlation_id)
     assert [type(message) for message in sent] == [HistoryEntryAdded, RefundRequested]
 
 
@@ -180,7 +182,7 @@ async def test_a_refused_refund_leaves_nothing(
         await requested(service, refund(purchase, kind, *lines), by)
     shown = await view(service, purchase)
     assert (shown.version, shown.refunds, len(shown.history)) == (1, (), 2)
-    assert await service.sent(correlation_id=by.correlation_id) == []
+    assert await service.sent_in(by.correlation_id) == []
 
 
 async def test_a_payment_type_that_cannot_go_back_is_handed_to_support(service: PurchasesService) -> None:

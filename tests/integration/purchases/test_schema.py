@@ -10,11 +10,12 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from services.purchases.models import PurchasesTables
-from services.purchases.refunds import request_refund
+from services.purchases.refund.request import request_refund
 from shared import migrations
 from shared.database import create_engine
-from tests.integration.purchases.arranging import PurchasesService, context, recorded, refund
+from tests.integration.purchases.arranging import PurchasesService, recorded, refund
 from tests.support.servers import TestServers
+from tests.support.service import context
 
 PACKAGE = "services.purchases"
 

@@ -9,22 +9,15 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.purchases import search as searching
-from services.purchases.refunds import request_refund
+from services.purchases.refund.request import request_refund
 from services.purchases.search import Search, search_purchases, search_statement
 from services.purchases.search_terms import parse_keywords
 from shared.contracts.purchases import PurchaseChanged, PurchasePage, PurchaseRow, SearchPurchases
 from shared.contracts.refusals import Refused
 from shared.database import create_reading_engine
-from tests.integration.purchases.arranging import (
-    ORDERED_AT,
-    PurchasesService,
-    contact,
-    context,
-    euros,
-    order,
-    recorded,
-    refund,
-)
+from tests.integration.purchases.arranging import PurchasesService, recorded, refund
+from tests.support.make import ORDERED_AT, contact, euros, order
+from tests.support.service import context
 
 SHOP = "search-shop"
 RIVAL = "search-rival"

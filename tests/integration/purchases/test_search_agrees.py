@@ -13,14 +13,9 @@ from services.purchases import search as searching
 from services.purchases.search import search_purchases
 from services.purchases.search_terms import Key, Meaning, Prefix, ReferenceNumberIs, keys_of, parse_keywords
 from shared.contracts.purchases import Contact, SearchPurchases
-from tests.integration.purchases.arranging import (
-    ORDERED_AT,
-    PurchasesService,
-    contact,
-    context,
-    order,
-    recorded,
-)
+from tests.integration.purchases.arranging import PurchasesService, recorded
+from tests.support.make import ORDERED_AT, contact, order
+from tests.support.service import context
 from tests.support.statements import noted_statements
 
 NAMES: Final = ("Lo", "Love", "Lovell", "Lovelace", "Özil", "1111", "4242", "A%", "A_b", "123456789")

@@ -3,25 +3,18 @@
 import pytest
 from sqlalchemy import select
 
-from services.purchases import mails
-from services.purchases.locking import lock_purchases
+from services.purchases.history import record_email
 from services.purchases.models import Purchase
-from services.purchases.payments import record_payment
-from services.purchases.recording import record_purchase
-from services.purchases.refunds import request_refund
+from services.purchases.payment.record import record_payment
+from services.purchases.purchase.record import record_purchase
+from services.purchases.purchase.store import lock_purchases
+from services.purchases.refund.request import request_refund
 from shared.contracts.notifications import EmailSent, EmailType
 from shared.contracts.purchases import Payment, PaymentType, RecordPayment
 from shared.ids import new_id
-from tests.integration.purchases.arranging import (
-    ORDERED_AT,
-    PurchasesService,
-    context,
-    euros,
-    item,
-    order,
-    recorded,
-    refund,
-)
+from tests.integration.purchases.arranging import PurchasesService, recorded, refund
+from tests.support.make import ORDERED_AT, euros, item, order
+from tests.support.service import context
 from tests.support.statements import noted_statements
 
 
@@ -79,8 +72,8 @@ async def test_a_payment_reads_no_item_twice(service: PurchasesService) -> None:
     assert tables(noted) == [
         "SELECT purchase",
         "SELECT purchase_item",
-        "UPDATE purchase",
         "INSERT payment",
+        "UPDATE purchase",
         "INSERT outbox",
         "INSERT history_entry",
     ]
@@ -98,7 +91,7 @@ async def test_a_mail_takes_one_look_and_one_entry(service: PurchasesService) ->
     )
     with noted_statements(service.sessions) as noted:
         async with service.work(context()) as work:
-            await mails.note_sent(work, sent)
+            await record_email.record_sent(work, sent)
     assert tables(noted) == ["SELECT purchase", "INSERT outbox", "INSERT history_entry"]
 
 

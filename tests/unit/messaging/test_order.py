@@ -29,7 +29,7 @@ async def test_the_same_record_is_handled_in_order_and_others_side_by_side() -> 
     others_ran.set()
     await asyncio.gather(*tasks)
     assert [number for record, number in done if record == "a"] == [0, 1, 2, 3, 4]
-    assert not keyed_lock._lanes
+    assert not keyed_lock._locks
 
 
 def test_a_failing_message_frees_its_lane() -> None:
@@ -41,7 +41,7 @@ def test_a_failing_message_frees_its_lane() -> None:
                     raise LookupError
             except LookupError:
                 pass
-        assert not keyed_lock._lanes
+        assert not keyed_lock._locks
 
     asyncio.run(run())
 

@@ -4,20 +4,20 @@ from itertools import product
 
 import pytest
 
-from services.purchases.domain import (
+from services.purchases.purchase.rules import (
     OFFLINE,
     PENDING,
     TERMINAL,
     TRANSITIONS,
-    NotAllowed,
     Trigger,
     first_status,
     may_move,
     move,
     status_after_payment,
-    status_after_refund,
 )
+from services.purchases.refund.rules import status_after_refund
 from shared.contracts.purchases import PaymentType, PurchaseStatus
+from shared.contracts.refusals import Refused
 
 S = PurchaseStatus
 
@@ -74,10 +74,10 @@ def test_every_trigger_moves_something() -> None:
 
 
 def test_a_change_that_does_not_exist_is_refused_in_words() -> None:
-    with pytest.raises(NotAllowed) as refusal:
+    with pytest.raises(Refused) as refusal:
         move(S.REFUNDED, Trigger.PAYMENT, S.PAID)
     assert refusal.value.code == "status_change_not_allowed"
-    assert refusal.value.why == "A purchase that is refunded does not become paid by payment."
+    assert refusal.value.detail == "A purchase that is refunded does not become paid by payment."
     assert refusal.value.facts == {"status": "refunded", "wanted": "paid"}
 
 
@@ -106,12 +106,12 @@ def test_what_costs_nothing_is_registered(payment_type: PaymentType) -> None:
 
 
 def test_a_free_purchase_has_no_price() -> None:
-    with pytest.raises(NotAllowed, match="free_purchase_has_price"):
+    with pytest.raises(Refused, match="free_purchase_has_price"):
         first_status(PaymentType.FREE, 1, 0)
 
 
 def test_more_than_the_price_is_not_booked() -> None:
-    with pytest.raises(NotAllowed, match="exceeds_open_amount") as refusal:
+    with pytest.raises(Refused, match="exceeds_open_amount") as refusal:
         first_status(PaymentType.VISA, 500, 501)
     assert refusal.value.facts == {"open_amount": 500, "payment": 501}
 

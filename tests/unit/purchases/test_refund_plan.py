@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.purchases.domain import NotAllowed, item_price, total_price
-from services.purchases.refund_rules import ItemStanding, PlannedLine, RefundPlan, plan_refund
+from services.purchases.purchase.rules import item_price, total_price
+from services.purchases.refund.rules import PlannedLine, RefundableItem, RefundPlan, plan_refund
 from shared.contracts.purchases import PurchaseItem, RefundKind, RefundLine
+from shared.contracts.refusals import Refused
 from shared.contracts.values import MAX_AMOUNT, Money
 
 
-def item(number: int, quantity: int, unit_price: int, rate: str = "19") -> ItemStanding:
+def item(number: int, quantity: int, unit_price: int, rate: str = "19") -> RefundableItem:
     ordered = PurchaseItem(
         product_id="p",
         product_name="Product",
@@ -22,7 +23,7 @@ def item(number: int, quantity: int, unit_price: int, rate: str = "19") -> ItemS
         tax_rate=Decimal(rate),
     )
     price = item_price(ordered)
-    return ItemStanding(number, quantity, unit_price, price.gross, price.tax)
+    return RefundableItem(number, quantity, unit_price, price.gross, price.tax)
 
 
 def line(number: int, *, quantity: int | None = None, amount: int | None = None) -> RefundLine:
@@ -33,22 +34,22 @@ def line(number: int, *, quantity: int | None = None, amount: int | None = None)
     )
 
 
-def plan(kind: RefundKind, lines: list[RefundLine], items: list[ItemStanding]) -> RefundPlan:
+def plan(kind: RefundKind, lines: list[RefundLine], items: list[RefundableItem]) -> RefundPlan:
     return plan_refund(kind, lines, items, currency="EUR", left=sum(i.left for i in items))
 
 
-def after(items: list[ItemStanding], planned: RefundPlan, sign: int = 1) -> list[ItemStanding]:
+def after(items: list[RefundableItem], planned: RefundPlan, sign: int = 1) -> list[RefundableItem]:
     taken = {planned_line.running_number: planned_line for planned_line in planned.lines}
     return [
         replace(
-            standing,
-            refunded=standing.refunded + sign * taken[standing.running_number].amount,
-            refunded_tax=standing.refunded_tax + sign * taken[standing.running_number].tax,
-            refunded_quantity=standing.refunded_quantity + sign * taken[standing.running_number].quantity,
+            one,
+            refunded=one.refunded + sign * taken[one.running_number].amount,
+            refunded_tax=one.refunded_tax + sign * taken[one.running_number].tax,
+            refunded_quantity=one.refunded_quantity + sign * taken[one.running_number].quantity,
         )
-        if standing.running_number in taken
-        else standing
-        for standing in items
+        if one.running_number in taken
+        else one
+        for one in items
     ]
 
 
@@ -70,7 +71,7 @@ def test_an_implausible_price_is_refused() -> None:
             tax_rate=Decimal("19.999"),
         )
     )
-    with pytest.raises(NotAllowed, match="price_too_high"):
+    with pytest.raises(Refused, match="price_too_high"):
         total_price([dear])
 
 
@@ -86,7 +87,7 @@ def test_a_total_refund_after_partial_ones_returns_the_remainder() -> None:
     items = after(items, plan(RefundKind.ITEMS, [line(2)], items))
     planned = plan(RefundKind.TOTAL, [], items)
     assert (planned.lines[0].running_number, planned.amount) == (1, 1700)
-    with pytest.raises(NotAllowed, match="nothing_left_to_refund"):
+    with pytest.raises(Refused, match="nothing_left_to_refund"):
         plan(RefundKind.TOTAL, [], after(items, planned))
 
 
@@ -103,7 +104,7 @@ def test_units_are_refunded_with_what_is_left_if_that_is_less_than_their_price()
 
 def test_no_more_units_are_refunded_than_are_left() -> None:
     items = after([item(1, 5, 1000)], plan(RefundKind.QUANTITY, [line(1, quantity=4)], [item(1, 5, 1000)]))
-    with pytest.raises(NotAllowed, match="exceeds_refundable_amount") as refusal:
+    with pytest.raises(Refused, match="exceeds_refundable_amount") as refusal:
         plan(RefundKind.QUANTITY, [line(1, quantity=2)], items)
     assert refusal.value.facts == {
         "running_number": 1,
@@ -114,32 +115,32 @@ def test_no_more_units_are_refunded_than_are_left() -> None:
 
 
 def test_an_amount_is_bounded_by_its_item_and_not_by_the_purchase() -> None:
-    with pytest.raises(NotAllowed, match="exceeds_refundable_amount") as refusal:
+    with pytest.raises(Refused, match="exceeds_refundable_amount") as refusal:
         plan(RefundKind.AMOUNT, [line(1, amount=501)], [item(1, 1, 500), item(2, 1, 9000)])
     assert refusal.value.facts["refundable_amount"] == 500
 
 
 def test_an_item_with_nothing_left_cannot_be_named_again() -> None:
     items = after([item(1, 1, 500), item(2, 1, 1)], RefundPlan((PlannedLine(1, 1, 500, 80),)))
-    with pytest.raises(NotAllowed, match="exceeds_refundable_amount"):
+    with pytest.raises(Refused, match="exceeds_refundable_amount"):
         plan(RefundKind.ITEMS, [line(1)], items)
 
 
 def test_an_item_without_a_price_has_nothing_to_refund() -> None:
-    with pytest.raises(NotAllowed, match="exceeds_refundable_amount"):
+    with pytest.raises(Refused, match="exceeds_refundable_amount"):
         plan(RefundKind.QUANTITY, [line(1, quantity=1)], [item(1, 3, 0), item(2, 1, 100)])
 
 
 def test_an_unknown_item_and_a_foreign_currency_are_refused() -> None:
-    with pytest.raises(NotAllowed, match="item_not_found"):
+    with pytest.raises(Refused, match="item_not_found"):
         plan(RefundKind.ITEMS, [line(7)], [item(1, 1, 500)])
     dollars = RefundLine(running_number=1, amount=Money(amount=1, currency="USD"))
-    with pytest.raises(NotAllowed, match="currency_mismatch"):
+    with pytest.raises(Refused, match="currency_mismatch"):
         plan(RefundKind.AMOUNT, [dollars], [item(1, 1, 500)])
 
 
 def test_the_money_left_of_the_purchase_is_the_last_bound() -> None:
-    with pytest.raises(NotAllowed, match="exceeds_refundable_amount"):
+    with pytest.raises(Refused, match="exceeds_refundable_amount"):
         plan_refund(RefundKind.TOTAL, [], [item(1, 1, 500)], currency="EUR", left=499)
 
 
@@ -157,7 +158,7 @@ KINDS = st.sampled_from([RefundKind.TOTAL, RefundKind.ITEMS, RefundKind.QUANTITY
 
 @given(ITEMS, st.data())
 def test_no_order_of_refunds_returns_more_than_was_paid_and_all_of_it_returns_all_tax(
-    items: list[ItemStanding], data: st.DataObject
+    items: list[RefundableItem], data: st.DataObject
 ) -> None:
     price = sum(i.gross for i in items)
     under_way: list[RefundPlan] = []
@@ -168,24 +169,24 @@ def test_no_order_of_refunds_returns_more_than_was_paid_and_all_of_it_returns_al
             items = after(items, failed, -1)
         try:
             planned = plan(data.draw(KINDS), [], items) if data.draw(st.booleans()) else _any(data, items)
-        except NotAllowed:
+        except Refused:
             continue
         items = after(items, planned)
         under_way.append(planned)
         assert planned.amount > 0
         assert sum(p.amount for p in under_way) <= price
-        for standing in items:
-            assert 0 <= standing.refunded <= standing.gross
-            assert 0 <= standing.refunded_tax <= standing.tax
-            assert 0 <= standing.refunded - standing.refunded_tax <= standing.gross - standing.tax
-            assert 0 <= standing.refunded_quantity <= standing.quantity
+        for one in items:
+            assert 0 <= one.refunded <= one.gross
+            assert 0 <= one.refunded_tax <= one.tax
+            assert 0 <= one.refunded - one.refunded_tax <= one.gross - one.tax
+            assert 0 <= one.refunded_quantity <= one.quantity
     if any(i.left for i in items):
         under_way.append(plan(RefundKind.TOTAL, [], items))
     assert sum(p.amount for p in under_way) == price
     assert sum(p.tax for p in under_way) == sum(i.tax for i in items)
 
 
-def _any(data: st.DataObject, items: list[ItemStanding]) -> RefundPlan:
+def _any(data: st.DataObject, items: list[RefundableItem]) -> RefundPlan:
     kind = data.draw(st.sampled_from([RefundKind.ITEMS, RefundKind.QUANTITY, RefundKind.AMOUNT]))
     number = data.draw(st.integers(1, len(items)))
     quantity = data.draw(st.integers(1, 60)) if kind is RefundKind.QUANTITY else None

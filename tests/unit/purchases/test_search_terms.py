@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.purchases.domain import NotAllowed
 from services.purchases.search_terms import (
     LONGEST_TERM,
     Key,
@@ -18,6 +17,7 @@ from services.purchases.search_terms import (
     parse_keywords,
 )
 from shared.contracts.purchases import Contact
+from shared.contracts.refusals import Refused
 
 
 def meanings(text: str) -> tuple[Meaning, ...]:
@@ -65,13 +65,13 @@ def test_keywords_are_separated_by_commas_and_counted_once() -> None:
 
 @pytest.mark.parametrize("box", [",", " , ,", "@", "@.", ". , @"])
 def test_a_box_without_a_keyword_is_refused(box: str) -> None:
-    with pytest.raises(NotAllowed, match="no_keywords"):
+    with pytest.raises(Refused, match="no_keywords"):
         parse_keywords(box)
 
 
 def test_too_many_keywords_are_refused() -> None:
     assert len(parse_keywords(",".join(f"k{number}" for number in range(10)))) == 10
-    with pytest.raises(NotAllowed, match="too_many_keywords"):
+    with pytest.raises(Refused, match="too_many_keywords"):
         parse_keywords(",".join(f"k{number}" for number in range(11)))
 
 
@@ -123,7 +123,7 @@ def test_any_text_is_either_keywords_or_refused(text: str) -> None:
 def parsed(text: str) -> str:
     try:
         keywords = parse_keywords(text)
-    except NotAllowed as refusal:
+    except Refused as refusal:
         return refusal.code
     assert all(isinstance(keyword, Keyword) and keyword.meanings for keyword in keywords)
     assert all(1 <= keyword.selectivity <= 5 for keyword in keywords)

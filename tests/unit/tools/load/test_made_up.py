@@ -9,7 +9,7 @@ from uuid import UUID
 from services.customers.identity.rules import identity_of
 from services.customers.search_terms import keys_of as customers_keys
 from services.customers.search_terms import keys_of_purchase
-from services.purchases.domain import item_price
+from services.purchases.purchase.rules import item_price
 from services.purchases.search_terms import keys_of as purchases_keys
 from shared.contracts.purchases import Contact, PurchaseItem
 from shared.contracts.values import Money

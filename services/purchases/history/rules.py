@@ -1,14 +1,13 @@
-"""When the contacts of a purchase may still change, and what stays of a purchase whose customer is forgotten. Pure.
+"""What stays of the history of a purchase whose customer is forgotten. Pure.
 
-Rules: docs/domain.md, "Contacts of a customer", "Removing personal data".
+Rule: docs/domain.md, "Removing personal data".
 """
 
 from collections.abc import Mapping
 from typing import Final
 
-from services.purchases.domain import NotAllowed
 from shared.contracts.personal import REMOVED
-from shared.contracts.purchases import UNPAID, PurchaseStatus, RefundReason
+from shared.contracts.purchases import RefundReason
 
 Fact = str | int | bool | None
 
@@ -29,16 +28,6 @@ _TELL_OF_NOBODY: Final = frozenset(
     }
 )
 _REASONS: Final = frozenset(reason.value for reason in RefundReason)
-
-
-def check_contacts_changeable(status: PurchaseStatus, paid: int, *, is_anonymized: bool) -> None:
-    """Raises NotAllowed `purchase_already_paid`, `purchase_anonymized`."""
-    if is_anonymized:
-        raise NotAllowed("purchase_anonymized", "The personal data of this purchase have been removed.")
-    if paid or status not in UNPAID:
-        raise NotAllowed(
-            "purchase_already_paid", "The contacts of a purchase change only before it is paid.", status=status
-        )
 
 
 def anonymized_facts(facts: Mapping[str, Fact]) -> dict[str, Fact]:

@@ -1,24 +1,19 @@
-"""Rules of purchases: where a purchase may stand, what money may go back, and why not.
+"""Rules of purchases: which status follows which, prices, what money is awaited, whose contacts may change.
 
 Pure: no database, no broker. Amounts are integer minor units.
-Rules: docs/domain.md, "Purchase status", "Payments", "Refunds".
+Rules: docs/domain.md, "Purchase status", "Payments", "Contacts of a customer".
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from shared.contracts.directory import RefundRights
-from shared.contracts.purchases import (
-    PaymentType,
-    PurchaseItem,
-    PurchaseStatus,
-)
-from shared.contracts.values import MAX_AMOUNT, AllowedAction
+from shared.contracts.purchases import UNPAID, PaymentType, PurchaseItem, PurchaseStatus
+from shared.contracts.refusals import Refused
+from shared.contracts.values import MAX_AMOUNT
 
 S = PurchaseStatus
 
@@ -47,29 +42,6 @@ OFFLINE: Final = frozenset(
     }
 )
 """The customer gets payment instructions; delivery waits for the money."""
-REFUNDABLE: Final = frozenset({S.PAID, S.PARTIALLY_REFUNDED})
-_ALWAYS_RETURNABLE: Final = frozenset(
-    {
-        PaymentType.VISA,
-        PaymentType.MASTERCARD,
-        PaymentType.AMEX,
-        PaymentType.DISCOVER,
-        PaymentType.JCB,
-        PaymentType.MAESTRO,
-        PaymentType.PAYPAL,
-        PaymentType.ALIPAY,
-    }
-)
-
-
-class NotAllowed(Exception):
-    """A rule says no: a stable code, words for people, and the facts behind it."""
-
-    def __init__(self, code: str, why: str, **facts: str | int | bool | None) -> None:
-        super().__init__(code)
-        self.code = code
-        self.why = why
-        self.facts = facts
 
 
 class Trigger(StrEnum):
@@ -174,9 +146,9 @@ def may_move(status: PurchaseStatus | None, trigger: Trigger, to: PurchaseStatus
 
 
 def move(status: PurchaseStatus | None, trigger: Trigger, to: PurchaseStatus) -> PurchaseStatus:
-    """The new status. Raises NotAllowed `status_change_not_allowed` for a change that does not exist."""
+    """The new status. Raises Refused `status_change_not_allowed` for a change that does not exist."""
     if not may_move(status, trigger, to):
-        raise NotAllowed(
+        raise Refused(
             "status_change_not_allowed",
             f"A purchase that is {words(status) if status else 'new'} does not become {words(to)} by {words(trigger)}.",
             status=status,
@@ -206,20 +178,20 @@ def item_price(item: PurchaseItem) -> Price:
 
 
 def total_price(prices: Sequence[Price]) -> Price:
-    """Price of a purchase. Raises NotAllowed `price_too_high` beyond what an amount can hold."""
+    """Price of a purchase. Raises Refused `price_too_high` beyond what an amount can hold."""
     total = Price(sum(price.gross for price in prices), sum(price.tax for price in prices))
     if total.gross > MAX_AMOUNT:
-        raise NotAllowed("price_too_high", "The price of the purchase is implausible.", most=MAX_AMOUNT)
+        raise Refused("price_too_high", "The price of the purchase is implausible.", most=MAX_AMOUNT)
     return total
 
 
 def first_status(payment_type: PaymentType, gross: int, paid: int) -> PurchaseStatus:
     """Where a purchase stands when the checkout hands it over; docs/domain.md, "Recording a purchase".
 
-    Raises NotAllowed `free_purchase_has_price`, `exceeds_open_amount`.
+    Raises Refused `free_purchase_has_price`, `exceeds_open_amount`.
     """
     if payment_type is PaymentType.FREE and gross:
-        raise NotAllowed("free_purchase_has_price", "A free purchase cannot have a price.", gross=gross)
+        raise Refused("free_purchase_has_price", "A free purchase cannot have a price.", gross=gross)
     check_payment(gross, 0, paid)
     if gross == 0:
         to = S.REGISTERED
@@ -235,9 +207,9 @@ def first_status(payment_type: PaymentType, gross: int, paid: int) -> PurchaseSt
 
 
 def check_payment(gross: int, paid: int, amount: int) -> None:
-    """Money beyond the price is not booked. Raises NotAllowed `exceeds_open_amount`."""
+    """Money beyond the price is not booked. Raises Refused `exceeds_open_amount`."""
     if amount > gross - paid:
-        raise NotAllowed(
+        raise Refused(
             "exceeds_open_amount",
             "The payment is more than what is still open of the purchase.",
             open_amount=gross - paid,
@@ -250,17 +222,8 @@ def status_after_payment(status: PurchaseStatus, gross: int, paid: int) -> Purch
     return move(status, Trigger.PAYMENT, S.PAID) if paid >= gross else status
 
 
-def status_after_refund(status: PurchaseStatus, paid: int, returned: int) -> PurchaseStatus:
-    """Where a purchase stands once money has gone back.
-
-    A refund that was under way when the buyer's bank pulled the money back changes no status any more.
-    """
-    to = S.REFUNDED if returned >= paid else S.PARTIALLY_REFUNDED
-    return to if may_move(status, Trigger.REFUND, to) else status
-
-
 @dataclass(frozen=True)
-class Standing:
+class PurchaseFacts:
     """What decides what may be done with a purchase."""
 
     status: PurchaseStatus
@@ -272,96 +235,28 @@ class Standing:
     paid: int
     refunded: int
     """Promised and returned."""
-    against_refund: NotAllowed | None = None
-    """What the client's agreement says against a refund that whoever asks wants."""
+    against_refund: Refused | None = None
+    """What the client's agreement says against a refund by whoever asks."""
 
 
-def against_refund(
-    rights: RefundRights, window_days: int | None, paid_at: datetime | None, now: datetime
-) -> NotAllowed | None:
-    """What speaks against a refund by the client itself, if anything does; docs/domain.md, "Settings of a client".
-
-    `refund_by_platform_only`, `refund_window_over`.
-    """
-    if rights is RefundRights.PLATFORM:
-        return NotAllowed("refund_by_platform_only", "The platform makes the refunds of this client; ask its support.")
-    if window_days is not None and paid_at is not None and now >= paid_at + timedelta(days=window_days):
-        return NotAllowed(
-            "refund_window_over",
-            "The time in which the client may refund a purchase is over.",
-            paid_at=paid_at.isoformat(),
-            refund_window_days=window_days,
-        )
-    return None
-
-
-def check_refundable(purchase: Standing) -> None:
-    """Whether any money of a purchase may go back by this way; docs/domain.md, "Refunds".
-
-    Raises NotAllowed `purchase_not_paid`, `nothing_left_to_refund`, `payment_type_not_refundable`, and what the
-    client's agreement says against it.
-    """
-    if purchase.status in (S.REFUNDED, *REFUNDABLE) and purchase.refunded >= purchase.paid:
-        raise NotAllowed(
-            "nothing_left_to_refund",
-            "All the money has been refunded or promised already.",
-            status=purchase.status,
-            paid=purchase.paid,
-            refunded=purchase.refunded,
-        )
-    if purchase.status is S.AUTHORIZED:
-        raise NotAllowed(
-            "purchase_not_paid",
-            "The payment is only authorized; it becomes paid by itself within some hours and can be refunded then.",
-            status=purchase.status,
-        )
-    if purchase.status not in REFUNDABLE:
-        raise NotAllowed(
-            "purchase_not_paid",
-            f"Only a paid purchase can be refunded; this one is {words(purchase.status)}.",
-            status=purchase.status,
-        )
-    if not _can_go_back(purchase):
-        raise NotAllowed(
-            "payment_type_not_refundable",
-            f"A payment by {words(purchase.payment_type)} cannot be returned this way; hand it to support.",
-            payment_type=purchase.payment_type,
-            currency=purchase.currency,
-            country=purchase.country,
-        )
-    if purchase.against_refund is not None:
-        raise purchase.against_refund
-
-
-def _can_go_back(purchase: Standing) -> bool:
-    match purchase.payment_type:
-        case PaymentType.WIRE_TRANSFER:
-            return purchase.currency == "EUR"
-        case PaymentType.DIRECT_DEBIT:
-            return purchase.country == "DE"
-        case payment_type:
-            return payment_type in _ALWAYS_RETURNABLE
-
-
-def check_payable(purchase: Standing) -> None:
-    """Whether money is awaited. Raises NotAllowed `payment_not_expected`."""
+def check_payable(purchase: PurchaseFacts) -> None:
+    """Whether money is awaited. Raises Refused `payment_not_expected`."""
     if not may_move(purchase.status, Trigger.PAYMENT, S.PAID):
-        raise NotAllowed(
+        raise Refused(
             "payment_not_expected",
             f"No payment is expected for a purchase that is {words(purchase.status)}.",
             status=purchase.status,
         )
 
 
-_ACTIONS: Final = (("refund.request", check_refundable), ("payment.record", check_payable))
+def check_contacts_changeable(status: PurchaseStatus, paid: int, *, is_anonymized: bool) -> None:
+    """The documents of a paid purchase keep their contact.
 
-
-def actions(purchase: Standing) -> Iterator[AllowedAction]:
-    """What may be done now. The functions that say why not here refuse the commands too."""
-    for name, check in _ACTIONS:
-        try:
-            check(purchase)
-        except NotAllowed as refusal:
-            yield AllowedAction(name=name, allowed=False, code=refusal.code, why_not=refusal.why)
-        else:
-            yield AllowedAction(name=name, allowed=True)
+    Raises Refused `purchase_already_paid`, `purchase_anonymized`.
+    """
+    if is_anonymized:
+        raise Refused("purchase_anonymized", "The personal data of this purchase have been removed.")
+    if paid or status not in UNPAID:
+        raise Refused(
+            "purchase_already_paid", "The contacts of a purchase change only before it is paid.", status=status
+        )

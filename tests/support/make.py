@@ -1,7 +1,8 @@
-"""A small shop for tests: purchases as a checkout would send them."""
+"""What tests are made of, once: money, contacts, items, orders as a checkout would send them, and refunds of them."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import count
 from typing import Any
 from uuid import uuid4
 
@@ -18,6 +19,7 @@ from shared.contracts.purchases import (
 )
 from shared.contracts.values import Money
 
+ORDERED_AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 UNIT_PRICE = 1999
 """Cents; a purchase has two items of two units each unless a test says otherwise."""
 
@@ -25,6 +27,38 @@ UNIT_PRICE = 1999
 def euros(amount: int) -> Money:
     """Cents as money."""
     return Money(amount=amount, currency="EUR")
+
+
+def contact(**fields: Any) -> Contact:
+    return Contact(**({"country": "DE", "last_name": "Lovelace", "email": "ada@example.com"} | fields))
+
+
+def item(price: int = 1000, quantity: int = 1, rate: str = "19", name: str = "Product") -> PurchaseItem:
+    return PurchaseItem.model_validate_json(
+        f'{{"product_id":"p-1","product_name":"{name}","quantity":{quantity},"tax_rate":"{rate}",'
+        f'"unit_price":{{"amount":{price},"currency":"EUR"}}}}'
+    )
+
+
+_orders = count(1)
+
+
+def order(*items: PurchaseItem, paid: int | None = None, **fields: Any) -> RecordPurchase:
+    """An order by Visa, paid in full unless `paid` says otherwise (0: nothing)."""
+    items = items or (item(),)
+    price = sum(i.unit_price.amount * i.quantity for i in items)
+    amount = price if paid is None else paid
+    given: dict[str, Any] = {
+        "client_order_id": f"order-{next(_orders)}",
+        "ordered_at": ORDERED_AT,
+        "currency": "EUR",
+        "billing_contact": contact(),
+        "items": items,
+        "payment_type": PaymentType.VISA,
+        "card_last4": "4242",
+        "payment": Payment(amount=euros(amount), paid_at=ORDERED_AT, provider_reference="pay-1") if amount else None,
+    }
+    return RecordPurchase(**(given | fields))
 
 
 def order_number() -> str:

@@ -1,12 +1,15 @@
 """Everything about one purchase."""
 
-from sqlalchemy import select
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import selectinload
 
-from services.purchases.agreements import standing_for
-from services.purchases.domain import actions
 from services.purchases.models import HistoryEntry, Item, Payment, Purchase, PurchasesTables, Refund
-from services.purchases.purchases import addressed, contact, money, not_found, of_client, receipt
+from services.purchases.purchase.actions import actions
+from services.purchases.purchase.messages import contact, money, reply
+from services.purchases.purchase.store import not_found
+from services.purchases.refund.store import facts_for_refund
 from shared.contracts.purchases import (
     GetPurchase,
     HistoryEntryView,
@@ -19,6 +22,7 @@ from shared.contracts.purchases import (
 from shared.contracts.refusals import Refused
 from shared.contracts.values import AllowedAction
 from shared.messaging.unit_of_work import UnitOfWork
+from shared.records import visible_to
 from shared.staff.permitted_actions import as_permitted
 
 NEWEST_ENTRIES = 200
@@ -30,39 +34,51 @@ async def get_purchase(work: UnitOfWork, query: GetPurchase) -> PurchaseView:
     Refuses `purchase_not_found`, also for another client's purchase, and `ambiguous_client_order_id` when all
     clients are looked at and several have used the number.
     """
-    address = (query.reference_number, query.client_order_id)
-    found = (
-        await work.session.scalars(
-            select(Purchase)
-            .where(*of_client(work.context.client_id), addressed(*address))
-            .options(
-                selectinload(Purchase.items),
-                selectinload(Purchase.payments),
-                selectinload(Purchase.refunds).selectinload(Refund.lines),
-            )
-            .limit(2)
-        )
-    ).all()
+    found = await _find(work, query)
     if not found:
-        raise not_found(*address)
+        raise not_found(query.reference_number, query.client_order_id)
     if len(found) > 1:
         raise Refused("ambiguous_client_order_id", "Several clients have used this order number.")
-    entries = await work.session.scalars(
+    entries = await _newest_entries(work, found[0])
+    facts = await facts_for_refund(work, found[0])
+    allowed = await as_permitted(work, PurchasesTables.staff, found[0].client_id, actions(facts))
+    return _view(found[0], allowed, entries)
+
+
+async def _find(work: UnitOfWork, query: GetPurchase) -> Sequence[Purchase]:
+    """The purchase with everything; two of them where the number is not enough."""
+    statement = (
+        select(Purchase)
+        .where(*visible_to(work.context.client_id, Purchase.client_id), _addressed(query))
+        .options(
+            selectinload(Purchase.items),
+            selectinload(Purchase.payments),
+            selectinload(Purchase.refunds).selectinload(Refund.lines),
+        )
+        .limit(2)
+    )
+    return (await work.session.scalars(statement)).all()
+
+
+def _addressed(query: GetPurchase) -> ColumnElement[bool]:
+    if query.reference_number is not None:
+        return Purchase.reference_number == query.reference_number
+    return Purchase.client_order_id == query.client_order_id
+
+
+async def _newest_entries(work: UnitOfWork, purchase: Purchase) -> Sequence[HistoryEntry]:
+    statement = (
         select(HistoryEntry)
-        .where(HistoryEntry.purchase_id == found[0].id)
+        .where(HistoryEntry.purchase_id == purchase.id)
         .order_by(HistoryEntry.id.desc())
         .limit(NEWEST_ENTRIES)
     )
-    where = await standing_for(work, found[0])
-    allowed = await as_permitted(work, PurchasesTables.staff, found[0].client_id, actions(where))
-    return _view(found[0], allowed, tuple(_entry_view(entry) for entry in entries))
+    return (await work.session.scalars(statement)).all()
 
 
-def _view(
-    purchase: Purchase, allowed: tuple[AllowedAction, ...], entries: tuple[HistoryEntryView, ...]
-) -> PurchaseView:
+def _view(purchase: Purchase, allowed: tuple[AllowedAction, ...], entries: Sequence[HistoryEntry]) -> PurchaseView:
     return PurchaseView(
-        **dict(receipt(purchase)),
+        **dict(reply(purchase)),
         client_order_id=purchase.client_order_id,
         ordered_at=purchase.ordered_at,
         paid_at=purchase.paid_at,
@@ -78,7 +94,7 @@ def _view(
         items=tuple(_item_view(purchase, item) for item in purchase.items),
         payments=tuple(_payment_view(purchase, payment) for payment in purchase.payments),
         refunds=tuple(_refund_view(purchase, refund) for refund in purchase.refunds),
-        history=entries,
+        history=tuple(_entry_view(entry) for entry in entries),
         actions=allowed,
     )
 

@@ -1,0 +1,1 @@
+"""What happened to a purchase, by whom, in which flow."""

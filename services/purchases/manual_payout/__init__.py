@@ -1,0 +1,1 @@
+"""The provider `manual`: a person pays, and the payout is booked."""

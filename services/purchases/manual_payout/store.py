@@ -1,0 +1,32 @@
+"""The rows of payouts that were made by hand. They stand for the outside world: nothing of ours refers to them."""
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.purchases.models import ManualPayout
+from services.purchases.refund.provider import PayoutRequest
+
+_INSERT: Final = insert(ManualPayout.__table__).on_conflict_do_nothing().returning(ManualPayout.__table__.c.booked_at)
+
+
+async def insert_payout(session: AsyncSession, request: PayoutRequest) -> datetime | None:
+    """Book a payout; returns when, or None if there is one under this refund id."""
+    booked_at: datetime | None = await session.scalar(
+        _INSERT,
+        {
+            "refund_id": request.refund_id,
+            "reference_number": request.reference_number,
+            "amount": request.amount,
+            "currency": request.currency,
+        },
+    )
+    return booked_at
+
+
+async def find_payout(session: AsyncSession, refund_id: UUID) -> ManualPayout | None:
+    """The payout of a refund, if there is one."""
+    return await session.get(ManualPayout, refund_id)

@@ -1,0 +1,1 @@
+"""Orders and the money of them: recording, contacts, anonymizing, and everything about one."""

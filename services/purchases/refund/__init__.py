@@ -1,0 +1,1 @@
+"""Money that goes back: asked for, promised, paid out by a provider, booked."""
