@@ -7,11 +7,12 @@ Run as `python -m benchmarks.hop ledger` and `python -m benchmarks.hop tally`.
 import sys
 from collections.abc import Hashable, Sequence
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import uvloop
 from pydantic import Field
+from pydantic_settings import SettingsConfigDict
 from sqlalchemy import BigInteger, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -80,11 +81,11 @@ class DepositBooked(Event, key="ledger.deposit.booked.v1"):
 
 
 class LedgerSettings(ServiceSettings):
-    prefix: ClassVar[str] = "LEDGER_"
+    model_config = SettingsConfigDict(env_prefix="LEDGER_")
 
 
 class TallySettings(ServiceSettings):
-    prefix: ClassVar[str] = "TALLY_"
+    model_config = SettingsConfigDict(env_prefix="TALLY_")
 
 
 _ledger = Handlers("ledger")

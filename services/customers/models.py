@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from services.customers.search_terms import KeyKind
+from services.customers.search_rules import KeyKind
 from shared.contracts.customers import CustomerKind
 from shared.contracts.purchases import ContactRole, PurchaseStatus
 from shared.database import ServiceTables, Stamped

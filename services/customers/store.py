@@ -25,10 +25,10 @@ from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.types import TypeEngine
 
 from services.customers.models import Change, Customer, Facts, SearchKey
-from services.customers.search_terms import Key
 from shared.contracts.personal import REMOVED
 from shared.ids import new_id
 from shared.messaging.unit_of_work import UnitOfWork
+from shared.search.keywords import Key
 
 _REASON_GIVEN: Final = "reason_given"
 _CUSTOMER: Final = Customer.__table__

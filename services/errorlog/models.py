@@ -8,11 +8,11 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, desc, f
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
+from services.errorlog.rules import LONGEST_SUBJECT
 from shared.contracts.errorlog import ErrorState
 from shared.database import ServiceTables, Stamped
 from shared.ids import new_id
 
-LONGEST_SUBJECT = 200
 IS_OPEN = "state = 'open'"
 """Condition of the unique index, word for word, so that an insert can name it."""
 
@@ -105,7 +105,7 @@ class FailedMessage(ErrorlogTables):
 
 
 class Tombstone(ErrorlogTables):
-    """A purchase, an order or a customer about which nothing personal is kept any more; see `anonymizing.py`."""
+    """A purchase, an order or a customer about which nothing personal is kept any more; see `anonymize.py`."""
 
     __tablename__ = "tombstone"
 

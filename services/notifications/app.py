@@ -1,7 +1,7 @@
 """The notifications service, put together."""
 
+from services.notifications.dispatch.job import dispatch_job
 from services.notifications.handlers import handlers
-from services.notifications.jobs import dispatch_job
 from services.notifications.models import NotificationsTables, client_copy
 from services.notifications.settings import Settings
 from shared.messaging.service import Service

@@ -7,8 +7,8 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, desc, f
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from services.notifications.domain import Outcome
-from shared.contracts.notifications import EmailState, EmailType
+from services.notifications.dispatch.rules import Outcome
+from shared.contracts.notifications import EmailState
 from shared.database import ServiceTables, Stamped
 from shared.ids import new_id
 from shared.messaging.leased_job import Leased
@@ -84,14 +84,6 @@ class Email(Stamped, Leased, NotificationsTables):
     change_rows: Mapped[list["EmailChangeRow"]] = relationship(
         lazy="raise", order_by="EmailChangeRow.version", passive_deletes="all"
     )
-
-    @property
-    def kind(self) -> EmailType:
-        return EmailType(self.email_type)
-
-    @property
-    def standing(self) -> EmailState:
-        return EmailState(self.state)
 
 
 class EmailAttemptRow(NotificationsTables):

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from services.notifications.transport import SmtpServer
+from services.notifications.smtp.transport import SmtpServer
 from shared.contracts.values import EmailAddress, Line
 from shared.settings import EnvironmentSettings, ServiceSettings
 

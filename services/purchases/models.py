@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from services.purchases.search_terms import KeyKind
+from services.purchases.search_rules import KeyKind
 from shared.contracts.purchases import ContactRole, PaymentType, PurchaseStatus, RefundKind, RefundReason, RefundState
 from shared.database import ServiceTables, Stamped
 from shared.ids import new_id

@@ -19,6 +19,8 @@ MAX_AMOUNT: Final = 10**12
 """Minor units. A purchase of ten thousand million euros is a mistake, and 2**53 stays far away."""
 EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
+CARD_LAST4_FORM: Final = r"^[0-9]{4}$"
+REFERENCE_NUMBER_FORM: Final = r"^[1-9][0-9]{8}$"
 
 _FORBIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cs", "Co", "Cn"})
 _BIDI_OVERRIDES: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -87,14 +89,14 @@ Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$"), _member(COUNT
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$"), _member(LANGUAGES, "an ISO 639-1 code")]
 EmailAddress = Annotated[str, StringConstraints(max_length=254), AfterValidator(_email)]
 Phone = Annotated[str, StringConstraints(pattern=r"^\+?[0-9 ()/.-]{3,40}$")]
-CardLast4 = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}$")]
+CardLast4 = Annotated[str, StringConstraints(pattern=CARD_LAST4_FORM)]
 Moment = Annotated[AwareDatetime, AfterValidator(_plausible)]
 """A point in time: RFC 3339 with an offset; kept in UTC."""
 
 ClientId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 ClientOrderId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/#-]{0,63}$")]
 """The seller's own number of an order or of a refund; unique per client."""
-ReferenceNumber = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{8}$")]
+ReferenceNumber = Annotated[str, StringConstraints(pattern=REFERENCE_NUMBER_FORM)]
 """Nine random digits that people read, write and say; unique over all clients."""
 Version = Annotated[int, Field(ge=1, le=2**31 - 1)]
 RunningNumber = Annotated[int, Field(ge=1, le=10_000)]

@@ -71,7 +71,8 @@ class LeasedJob(Generic[S, T, R]):
     settled with others is settled alone; one that cannot be settled at all is let go, and its lease ends.
 
     `act` raises Unavailable where the outside world is away and no item is to blame: then nothing more is taken, what
-    has not begun goes back untried, and rounds fail until `probe` succeeds. It must give every other trouble a result.
+    has not begun goes back untried, and rounds fail until `probe` succeeds. It must give every other trouble a result:
+    an item with which it breaks is let go too, and whether anything was done to it nobody knows.
     """
 
     every: Final = timedelta(seconds=1)
@@ -154,13 +155,14 @@ class LeasedJob(Generic[S, T, R]):
         done = [task for task in self._in_hand if task.done()]
         if not done and not room:
             return 0
-        failures: list[Exception] = []
+        failures = [error for task in done if isinstance(error := task.exception(), Exception)]
+        whole = [task for task in done if task.exception() is None]
         try:
-            taken = await self._settle_and_take(runtime, [task.result() for task in done], room)
+            taken = await self._settle_and_take(runtime, [task.result() for task in whole], room)
         except Exception as error:
-            if is_outage(error) or not done:
+            if is_outage(error) or not whole:
                 raise
-            failures = await self._settle_one_by_one(runtime, done)
+            failures += await self._settle_one_by_one(runtime, whole)
             taken = await self._settle_and_take(runtime, [], room)
         self._in_hand.difference_update(done)
         self._begin(runtime, taken)

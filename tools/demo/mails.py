@@ -9,7 +9,7 @@ from email.policy import default
 from pathlib import Path
 from typing import Final
 
-from services.notifications.rendering import FALLBACK, LANGUAGES, load_texts
+from services.notifications.rendering.render import FALLBACK, LANGUAGES, load_texts
 
 RECEIPT: Final = "receipt"
 CONFIRMATION: Final = "refund"

@@ -12,8 +12,8 @@ from functools import cached_property
 from typing import Final
 
 from services.customers.identity.rules import fold as customers_fold
-from services.purchases.search_terms import fold as purchases_fold
-from services.purchases.search_terms import reversed_domain
+from services.purchases.search_rules import ADDRESSES
+from services.purchases.search_rules import fold as purchases_fold
 
 CURRENCY: Final = "GBP"
 TAX_RATE: Final = 19
@@ -105,7 +105,7 @@ class Person:
                   "street1": f"{bits % 200 + 1} Mill Lane", "country": country, "email": email}  # fmt: skip
         contact = json.dumps({key: value for key, value in fields.items() if value is not None})
         return cls(
-            number, first, name, company, email, _REVERSED.get(domain) or reversed_domain(domain), contact,
+            number, first, name, company, email, _REVERSED.get(domain) or ADDRESSES.reversed_domain(domain), contact,
             _CARDS[bits % len(_CARDS)], f"{(bits >> 8) % 10_000:04}",
         )  # fmt: skip
 
@@ -123,7 +123,7 @@ def _domain(bits: int) -> str:
     return f"{NAMES[(bits >> 7) % len(NAMES)].text.lower()}.example.com"
 
 
-_REVERSED: Final = {domain: reversed_domain(domain) for domain in _COMMON_DOMAINS}
+_REVERSED: Final = {domain: ADDRESSES.reversed_domain(domain) for domain in _COMMON_DOMAINS}
 
 
 @dataclass(frozen=True, slots=True)

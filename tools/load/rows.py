@@ -6,7 +6,7 @@ from typing import Final
 
 from services.customers.identity.rules import fold as customers_fold
 from services.customers.identity.rules import fold_email
-from services.purchases.search_terms import fold as purchases_fold
+from services.purchases.search_rules import fold as purchases_fold
 from tools.load.made_up import ACTOR, CURRENCY, TAX_RATE, Made, Plan
 
 Lines = Iterator[str]

@@ -22,7 +22,7 @@ from services.customers.models import (
     MovementState,
     SearchKey,
 )
-from services.customers.search_terms import OF_CONTACTS, KeyKind, keys_of
+from services.customers.search_rules import OF_CONTACTS, KeyKind, keys_of
 from services.customers.store import (
     CLIENT,
     CUSTOMER,

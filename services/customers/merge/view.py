@@ -11,7 +11,7 @@ from services.customers.customer.store import customer_not_found, family, read_s
 from services.customers.customer.view import contact_views
 from services.customers.merge.rules import check_merge
 from services.customers.models import Announcement, Customer, CustomerPurchase, SearchKey
-from services.customers.search_terms import KeyKind
+from services.customers.search_rules import KeyKind
 from shared.contracts.customers import (
     DuplicatePage,
     DuplicateReason,

@@ -41,7 +41,7 @@ from services.customers.models import (
     MovementState,
     Tombstone,
 )
-from services.customers.search_terms import keys_of_purchase
+from services.customers.search_rules import keys_of_purchase
 from services.customers.store import (
     CLIENT,
     CUSTOMER,

@@ -6,7 +6,7 @@ from services.purchases.payment.store import insert_payment
 from services.purchases.purchase.messages import NewPurchase, money, receipt_lines, reply
 from services.purchases.purchase.rules import first_status, item_price, total_price
 from services.purchases.purchase.store import insert_items, insert_purchase, insert_search_keys, publish
-from services.purchases.search_terms import keys_of
+from services.purchases.search_rules import keys_of
 from shared.contracts.purchases import PurchaseChanged, PurchaseRecorded, RecordPurchase
 from shared.messaging.unit_of_work import UnitOfWork
 

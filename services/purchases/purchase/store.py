@@ -8,7 +8,6 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import bindparam, delete, or_, select, tuple_
-from sqlalchemy import insert as insert_rows
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
@@ -18,7 +17,6 @@ from services.purchases.history.store import Entry, add_entry
 from services.purchases.models import Item, Purchase, SearchKey
 from services.purchases.purchase.messages import AnyPurchase, NewPurchase, money
 from services.purchases.purchase.rules import REFERENCE_NUMBERS, Price, PurchaseFacts
-from services.purchases.search_terms import Key
 from shared.contracts.message import Event, Message
 from shared.contracts.notifications import EmailEvent
 from shared.contracts.purchases import (
@@ -33,6 +31,7 @@ from shared.ids import new_id
 from shared.messaging.message_context import MessageContext
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.records import check_version, touch
+from shared.search.keywords import Key
 
 Address = tuple[str, str | None, str | None]
 """How a message names a purchase: client, and either its reference number or the client's own number of the order."""
@@ -50,8 +49,8 @@ _ITEMS: Final = (
     .execution_options(populate_existing=True)
 )
 _INSERT: Final = insert(Purchase.__table__).on_conflict_do_nothing().returning(Purchase.__table__.c.id)
-_INSERT_ITEMS: Final = insert_rows(Item.__table__)
-_INSERT_SEARCH_KEYS: Final = insert_rows(SearchKey.__table__)
+_INSERT_ITEMS: Final = Item.__table__.insert()
+_INSERT_SEARCH_KEYS: Final = SearchKey.__table__.insert()
 _STORED: Final = tuple(NewPurchase.__dataclass_fields__)
 
 

@@ -5,9 +5,10 @@ from services.purchases.models import Purchase, contact_column
 from services.purchases.purchase.messages import contact, reply
 from services.purchases.purchase.rules import check_contacts_changeable
 from services.purchases.purchase.store import close_change, lock_purchase, replace_search_keys
-from services.purchases.search_terms import Key, keys_of
+from services.purchases.search_rules import keys_of
 from shared.contracts.purchases import ContactRole, PurchaseChanged, UpdatePurchaseContact
 from shared.messaging.unit_of_work import UnitOfWork
+from shared.search.keywords import Key
 
 
 async def update_contact(work: UnitOfWork, command: UpdatePurchaseContact) -> PurchaseChanged:

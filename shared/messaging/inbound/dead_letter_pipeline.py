@@ -1,4 +1,4 @@
-"""The error log's other intake: messages that no service could handle."""
+"""What the error log takes beside events: messages that no service could handle."""
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping

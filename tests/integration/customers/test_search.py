@@ -8,10 +8,12 @@ from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.customers.merge.view import duplicates_statement
-from services.customers.search import Search, search_statement
-from services.customers.search_terms import parse_keywords
+from services.customers.search import search_statement
+from services.customers.search_rules import RULES
 from shared.contracts.customers import SearchCustomers
 from shared.contracts.refusals import Refused
+from shared.search.form import Search
+from shared.search.keywords import parse_keywords
 from tests.integration.customers.arranging import CustomersService, a_client, recorded
 from tests.support.make import contact
 
@@ -104,9 +106,8 @@ async def test_searches_walk_indexes_under_every_plan(service: CustomersService)
         await session.execute(text("ANALYZE search_key, customer"))
         await session.execute(text("SET LOCAL plan_cache_mode = force_generic_plan"))
         for keywords in ("abc", "abcd, abc", "x@x", "123456789", "@example.com"):
-            plan = await generic_plan(
-                session, search_statement(Search("many", parse_keywords(keywords), None, 26).form)
-            )
+            wanted = Search("many", parse_keywords(keywords, RULES), 26)
+            plan = await generic_plan(session, search_statement(wanted.form))
             assert "Seq Scan" not in plan, f"{keywords}\n{plan}"
             assert "ix_search_key_client" in plan, f"{keywords}\n{plan}"
         assert "Seq Scan" not in await generic_plan(session, duplicates_statement("many", None, 26))

@@ -6,18 +6,15 @@ from uuid import uuid4
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from shared.database import create_engine, create_sessions
 from tests.integration.errorlog.log import Log
 from tests.support.servers import TestServers
+from tests.support.service import database_of, sessions_of
 
 
 @pytest.fixture(scope="session")
 async def errorlog_sessions(servers: TestServers) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
-    name = f"errorlog_{uuid4().hex[:12]}"
-    engine = create_engine(await servers.new_database("errorlog", name), service="errorlog", pool_size=12)
-    yield create_sessions(engine)
-    await engine.dispose()
-    await servers.drop_databases(name)
+    async with database_of(servers, "errorlog") as url, sessions_of(url, "errorlog") as sessions:
+        yield sessions
 
 
 @pytest.fixture

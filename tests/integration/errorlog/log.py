@@ -1,23 +1,21 @@
 """The error log on a database of its own, without a broker."""
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy import select
 
-from services.errorlog import intake
+from services.errorlog.log import log_dead_letter, log_error
 from services.errorlog.models import ErrorEntry, ErrorlogTables, FailedMessage
 from shared.contracts.errorlog import ErrorRaised
 from shared.ids import new_id
 from shared.messaging.dead_letter import DeadLetter
-from shared.messaging.message_context import MessageContext
-from shared.messaging.unit_of_work import UnitOfWork, open_unit_of_work
+from shared.messaging.unit_of_work import UnitOfWork
+from tests.support.service import ServiceUnderTest
 
 DIED = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -37,7 +35,7 @@ def dead_letter(**changes: Any) -> DeadLetter:
         "attempts": 5,
         "handler": "request_refund",
         "error_type": "ValueError",
-        "error_at": "services/purchases/refunds.py:123 in request_refund",
+        "error_at": "services/purchases/refund/request.py:23 in request_refund",
         "died_at": DIED,
         "body": b"{}",
     }
@@ -48,31 +46,27 @@ def json_body(**fields: Any) -> bytes:
     return json.dumps(fields).encode()
 
 
-@dataclass(frozen=True)
-class Log:
+@dataclass
+class Log(ServiceUnderTest):
     """What a test may do with the log, each act in a transaction of its own."""
 
-    sessions: async_sessionmaker[AsyncSession]
+    name: ClassVar = "errorlog"
+    outbox: ClassVar = ErrorlogTables.outbox
     client: str
 
-    @asynccontextmanager
-    async def work(
-        self, *, client: str | None = None, actor: str = "user:ada", user: str = "purchases"
-    ) -> AsyncIterator[UnitOfWork]:
-        key = f"{user}.error.raised.v1"
-        context = MessageContext(client or self.client, actor, new_id(), "flow-1", user=user, routing_key=key)
-        async with open_unit_of_work(
-            self.sessions, service="errorlog", outbox=ErrorlogTables.outbox, context=context
-        ) as work:
-            yield work
+    def act(
+        self, client: str | None = None, actor: str = "user:ada", *, user: str = "purchases", **fields: Any
+    ) -> AbstractAsyncContextManager[UnitOfWork]:
+        about = {"correlation_id": "flow-1", "user": user, "routing_key": f"{user}.error.raised.v1"}
+        return super().act(client or self.client, actor, **(about | fields))
 
     async def raise_error(self, error: ErrorRaised, *, client: str | None = None, user: str = "purchases") -> None:
-        async with self.work(client=client, actor=f"service:{user}", user=user) as work:
-            await intake.log_error(work, error)
+        async with self.act(client=client, actor=f"service:{user}", user=user) as work:
+            await log_error(work, error)
 
     async def bury(self, letter: DeadLetter) -> None:
-        async with self.work(client="*", actor="service:errorlog") as work:
-            await intake.log_dead_letter(work, letter)
+        async with self.act(client="*", actor="service:errorlog") as work:
+            await log_dead_letter(work, letter)
 
     async def entries(self, **values: Any) -> list[ErrorEntry]:
         async with self.sessions() as session:
@@ -86,19 +80,10 @@ class Log:
 
     async def told(self, key: str) -> int:
         """How many events of one kind are in the outbox for this client, whatever they are about."""
-        outbox = ErrorlogTables.outbox
-        of_client = outbox.c.headers["client-id"].astext == self.client
-        async with self.sessions() as session:
-            found = select(func.count()).select_from(outbox).where(outbox.c.routing_key == key, of_client)
-            return await session.scalar(found) or 0
+        of_client = self.outbox.c.headers["client-id"].astext == self.client
+        return len(await self.outbox_rows(self.outbox.c.routing_key == key, of_client))
 
     async def published(self, key: str, error_id: UUID) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         """Bodies and headers in the outbox that are about an entry."""
-        outbox = ErrorlogTables.outbox
-        async with self.sessions() as session:
-            rows = await session.execute(
-                select(outbox.c.body, outbox.c.headers)
-                .where(outbox.c.routing_key == key, outbox.c.order_key == str(error_id))
-                .order_by(outbox.c.id)
-            )
-            return [(json.loads(body), headers) for body, headers in rows]
+        rows = await self.outbox_rows(self.outbox.c.routing_key == key, self.outbox.c.order_key == str(error_id))
+        return [(json.loads(row.body), row.headers) for row in rows]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.errorlog.anonymizing import anonymize_errors
+from services.errorlog.anonymize import anonymize_errors
 from shared.contracts.customers import CustomerAnonymized
 from shared.contracts.errorlog import PurchasesErrorRaised
 from shared.ids import new_id
@@ -17,7 +17,7 @@ PERSON = {"last_name": "Forgotten", "country": "DE"}
 
 
 async def forget(log: Log, *, client: str | None = None) -> None:
-    async with log.work(client=client) as work:
+    async with log.act(client=client) as work:
         await anonymize_errors(work, EVENT)
 
 

@@ -1,20 +1,19 @@
 """A migrated database of its own, an SMTP server, and the service between them."""
 
 from collections.abc import AsyncIterator
-from uuid import uuid4
 
 import pytest
 
 from tests.integration.notifications.harness import Notifications, notifications
 from tests.integration.notifications.smtp_server import SmtpServer, running
 from tests.support.servers import TestServers
+from tests.support.service import database_of
 
 
 @pytest.fixture(scope="session")
 async def database_url(servers: TestServers) -> AsyncIterator[str]:
-    name = f"notifications_{uuid4().hex[:12]}"
-    yield await servers.new_database("notifications", name)
-    await servers.drop_databases(name)
+    async with database_of(servers, "notifications") as url:
+        yield url
 
 
 @pytest.fixture

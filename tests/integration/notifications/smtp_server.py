@@ -35,12 +35,14 @@ class Received:
 @dataclass
 class SmtpServer:
     """Local parts: `unknown` 550, `greylist` 451 once, `full` 452 and `spam` 554 to the content, `drop` breaks off
-    within the content, `taken` takes the mail and breaks off before saying so, `hangup` at RCPT, `slow` waits.
+    within the content, `taken` takes the mail and breaks off before saying so, `hangup` at RCPT, `slow` waits,
+    `hanging` until `go_on` is set.
     """
 
     tls: ssl.SSLContext | None = None
     implicit_tls: bool = False
     slow_seconds: float = 5.0
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
     size_limit: int = 1_000_000
     international: bool = True
     sender_refused: str | None = None
@@ -74,10 +76,10 @@ class SmtpServer:
             await self._server.wait_closed()
         self._server = None
 
-    async def heard_of(self, recipient: str) -> None:
-        """Wait until somebody names this recipient."""
+    async def heard_of(self, recipient: str, times: int = 1) -> None:
+        """Wait until somebody has named this recipient so often."""
         async with self.heard:
-            await self.heard.wait_for(lambda: self.seen[recipient] > 0)
+            await self.heard.wait_for(lambda: self.seen[recipient] >= times)
 
     def of(self, recipient: str) -> list[Received]:
         return [mail for mail in self.received if mail.recipient == recipient]
@@ -131,6 +133,8 @@ class _Faults:
         fault = envelope.rcpt_tos[0].partition("@")[0]
         if fault == "slow":
             await asyncio.sleep(self._server.slow_seconds)
+        if fault == "hanging":
+            await self._server.go_on.wait()
         if fault == "full":
             return "452 4.3.1 insufficient storage"
         if fault == "spam":

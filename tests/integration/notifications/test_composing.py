@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from services.notifications import emails, handlers, senders, settings
+from services.notifications import handlers, settings
+from services.notifications.email import sender
+from services.notifications.email.compose import compose_receipt, compose_refund_confirmation
 from services.notifications.models import Email
 from shared.ids import new_id
 from shared.messaging.message_context import MessageContext
@@ -22,7 +24,7 @@ async def all_emails(service: Notifications) -> list[Email]:
 async def test_a_completed_payment_makes_one_queued_receipt(service: Notifications) -> None:
     by = context(actor="service:checkout")
     async with service.work(by) as work:
-        await emails.compose_receipt(work, payment_recorded(), SENDER)
+        await compose_receipt(work, payment_recorded(), SENDER)
     [email] = await all_emails(service)
     assert (email.state, email.email_type, email.client_id) == ("queued", "REC_CU", SHOP)
     assert (email.recipient, email.language) == ("jane.doe@example.com", "en")
@@ -33,13 +35,13 @@ async def test_a_completed_payment_makes_one_queued_receipt(service: Notificatio
     assert email.message_id_header.endswith("@mail.example.com>")
     assert (email.created_by, email.changed_by, email.version) == ("service:checkout", "service:checkout", 1)
     assert email.due_at <= email.created_at
-    assert service.woken == ["dispatch"]
+    assert service.woken == {"dispatch"}
 
 
 async def test_what_is_published_carries_the_flow_on(service: Notifications) -> None:
     by = context(actor="service:checkout")
     async with service.work(by) as work:
-        email_id = await emails.compose_refund_confirmation(work, refund_completed(), SENDER)
+        email_id = await compose_refund_confirmation(work, refund_completed(), SENDER)
     [event] = await service.published()
     assert event.key == "notifications.email.queued.v1"
     assert event.body == {
@@ -76,7 +78,7 @@ async def test_a_mail_is_made_with_few_statements(service: Notifications, monkey
             for number in range(3):
                 one = replace(work, context=context())
                 event = payment_recorded(reference_number=f"12345678{number}")
-                await emails.compose_receipt(one, event, await senders.sender_of(one))
+                await compose_receipt(one, event, await sender.sender_of(one))
     settings.sender_settings.cache_clear()
     assert len(statements) <= 2 + 2 * 3, statements
 
@@ -89,8 +91,8 @@ async def test_two_events_make_two_mails_with_their_own_identities(service: Noti
 
 async def test_a_part_payment_and_an_unwanted_notice_make_no_mail(service: Notifications) -> None:
     async with service.work(context()) as work:
-        assert await emails.compose_receipt(work, payment_recorded(paid_in_full=False), SENDER) is None
-        assert await emails.compose_refund_confirmation(work, refund_completed(notify_customer=False), SENDER) is None
+        assert await compose_receipt(work, payment_recorded(paid_in_full=False), SENDER) is None
+        assert await compose_refund_confirmation(work, refund_completed(notify_customer=False), SENDER) is None
     assert await all_emails(service) == []
     assert await service.published() == []
 
@@ -120,7 +122,7 @@ def test_the_message_id_is_the_same_whenever_it_is_made() -> None:
     event = new_id()
     assert SENDER.message_id(event, "REC_CU") == SENDER.message_id(event, "REC_CU")
     assert SENDER.message_id(event, "REC_CU") != SENDER.message_id(event, "REF_CU")
-    assert senders.Sender("", "", "example.com").message_id(event, "REC_CU").startswith("<")
+    assert sender.Sender("", "", "example.com").message_id(event, "REC_CU").startswith("<")
 
 
 async def test_a_mail_belongs_to_the_client_of_its_event(service: Notifications) -> None:
@@ -132,6 +134,6 @@ async def test_a_mail_belongs_to_the_client_of_its_event(service: Notifications)
 async def test_a_german_customer_gets_german(service: Notifications) -> None:
     async with service.work(context()) as work:
         event = refund_completed(billing_contact=contact(language="de", country="DE"))
-        await emails.compose_refund_confirmation(work, event, SENDER)
+        await compose_refund_confirmation(work, event, SENDER)
     [email] = await all_emails(service)
     assert (email.language, email.subject) == ("de", "Ihre Erstattung zum Kauf 123456789")

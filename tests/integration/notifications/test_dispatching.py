@@ -12,14 +12,16 @@ import structlog.testing
 from pydantic import SecretStr
 from sqlalchemy import func
 
-from services.notifications import dispatch, jobs
-from services.notifications.dispatch import Settled
-from services.notifications.domain import Answer, Outcome
-from services.notifications.jobs import Dispatcher
+from services.notifications.dispatch.job import dispatch_job
+from services.notifications.dispatch.rules import Answer, Outcome
+from services.notifications.dispatch.settle import settle
+from services.notifications.dispatch.store import Taken
+from services.notifications.dispatch.take import take_due
 from services.notifications.models import TO_DISPATCH
 from shared.contracts.notifications import EmailState
 from shared.errors import Unavailable
 from shared.ids import new_id
+from shared.messaging.leased_job import Settled
 from shared.messaging.message_context import MessageContext
 from shared.messaging.unit_of_work import UnitOfWork
 from tests.integration.notifications.harness import Notifications, context
@@ -27,6 +29,8 @@ from tests.integration.notifications.smtp_server import SmtpServer
 from tests.support.statements import noted_statements
 
 ERROR = "notifications.error.raised.v1"
+IN_HAND = 8
+"""Mails that the dispatcher of these tests takes at once: four are talked about, four are at hand."""
 
 
 async def keys(service: Notifications) -> list[str]:
@@ -114,9 +118,9 @@ async def test_a_mail_nobody_takes_for_four_days_is_given_up_with_an_error(servi
     assert await service.dispatch() == 0
 
 
-async def take(service: Notifications, lease: timedelta) -> dispatch.Taken:
+async def take(service: Notifications, lease: timedelta) -> Taken:
     async with service.work(context()) as work:
-        [taken] = await dispatch.take_due(work, 10, lease)
+        [taken] = await take_due(work, 10, lease)
     return taken
 
 
@@ -151,12 +155,12 @@ async def test_a_sender_paused_past_its_lease_changes_nothing(service: Notificat
     stale = await take(service, timedelta(0))
     current = await take(service, timedelta(minutes=5))
     async with service.work(context()) as work:
-        await dispatch.settle(work, [Settled(stale, Answer(Outcome.PERMANENT, 550, "gone"))])
+        await settle(work, [Settled(stale, Answer(Outcome.PERMANENT, 550, "gone"))])
     email = await service.email(email_id)
     assert (email.state, email.lease_token) == ("sending", current.token)
     assert await keys(service) == []
     async with service.work(context()) as work:
-        await dispatch.settle(work, [Settled(current, Answer(Outcome.ACCEPTED, 250, "ok"))])
+        await settle(work, [Settled(current, Answer(Outcome.ACCEPTED, 250, "ok"))])
     assert await keys(service) == ["notifications.email.sent.v1"]
 
 
@@ -189,44 +193,56 @@ async def test_a_wrong_password_lets_mails_wait(service: Notifications, smtp: Sm
         await service.dispatch()
     assert (await service.email(email_id)).state == "queued"
     assert await service.attempts(email_id) == []
-    service.settings, service.dispatcher = right, Dispatcher()
+    service.settings, service.job = right, dispatch_job()
     assert await service.dispatch() == 1
 
 
 async def test_two_dispatchers_send_every_mail_once(service: Notifications, smtp: SmtpServer) -> None:
     made = [await service.receipt(f"customer{number}") for number in range(40)]
-    second = Dispatcher()
-    taken = await asyncio.gather(service.dispatch(), second.round(service))
-    await second.close()
+    second = dispatch_job()
+    taken = await asyncio.gather(service.dispatch(), service.dispatch(second))
+    await second.finish(service)
     assert sum(taken) == 40
     assert len(smtp.received) == len({mail.recipient for mail in smtp.received}) == 40
     assert [(await service.email(email_id)).state for email_id in made] == ["sent"] * 40
 
 
-async def test_one_slow_recipient_does_not_hold_up_the_others(service: Notifications, smtp: SmtpServer) -> None:
-    smtp.slow_seconds = 0.8
-    slow = await service.receipt("slow")
-    others = [await service.receipt(f"customer{number}") for number in range(12)]
+async def test_one_hanging_mail_does_not_hold_up_the_others(service: Notifications, smtp: SmtpServer) -> None:
+    """More of them than this process has in hand: the next are taken while the first still waits for its answer."""
+    hanging = await service.receipt("hanging")
+    others = [await service.receipt(f"customer{number}") for number in range(3 * IN_HAND)]
+    await service.dispatch_until_sent(*others)
+    assert (await service.email(hanging)).state == "sending"
+    smtp.go_on.set()
     await service.dispatch()
-    assert [mail.recipient for mail in smtp.received][-1] == "slow@example.com"
-    emails = [await service.email(email_id) for email_id in others]
-    last = await service.email(slow)
-    assert last.sent_at is not None
-    assert all(email.sent_at is not None and email.sent_at < last.sent_at for email in emails)
+    assert (await service.email(hanging)).state == "sent"
+    assert len(smtp.received) == 1 + len(others)
 
 
-async def test_a_new_mail_waits_for_no_answer_to_another_one(
-    service: Notifications, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch
+async def test_a_new_mail_is_taken_at_once_while_another_waits_for_its_answer(
+    service: Notifications, smtp: SmtpServer
 ) -> None:
-    monkeypatch.setattr(jobs, "_LOOK_AGAIN_SECONDS", 30)
-    smtp.slow_seconds = 0.8
-    await service.receipt("slow")
-    sending = asyncio.create_task(service.dispatch())
-    await smtp.heard_of("slow@example.com")
-    await service.receipt("quick")
-    service.dispatcher.woken.set()
-    assert await sending == 2
-    assert [mail.recipient for mail in smtp.received] == ["quick@example.com", "slow@example.com"]
+    hanging = await service.receipt("hanging")
+    assert await service.job.round(service) == 1
+    await smtp.heard_of("hanging@example.com")
+    quick = await service.receipt("quick")
+    assert await service.job.round(service) == 1
+    await service.dispatch_until_sent(quick)
+    assert (await service.email(hanging)).state == "sending"
+    smtp.go_on.set()
+    await service.job.drain(service)
+    assert [mail.recipient for mail in smtp.received] == ["quick@example.com", "hanging@example.com"]
+
+
+async def test_a_full_hand_takes_nothing_more(service: Notifications, smtp: SmtpServer) -> None:
+    made = [await service.receipt("hanging") for _ in range(IN_HAND + 1)]
+    assert await service.job.round(service) == IN_HAND
+    await smtp.heard_of("hanging@example.com", times=service.settings.dispatch_concurrency)
+    assert await service.job.round(service) == 0
+    assert (await service.email(made[-1])).state == "queued"
+    assert smtp.connections == service.settings.dispatch_concurrency
+    smtp.go_on.set()
+    await service.dispatch()
 
 
 @dataclass
@@ -248,7 +264,7 @@ class Outage(Notifications):
 
 async def test_an_answer_is_kept_while_the_database_is_away(service: Notifications, smtp: SmtpServer) -> None:
     email_id = await service.receipt()
-    away = Outage(service.settings, service.sessions, outages=2)
+    away = Outage(service.sessions, service.settings, outages=2)
     for _ in range(2):
         with pytest.raises(ConnectionError):
             await away.dispatch()
@@ -256,19 +272,18 @@ async def test_an_answer_is_kept_while_the_database_is_away(service: Notificatio
     assert await away.dispatch() == 0
     assert (await service.email(email_id)).state == "sent"
     assert len(smtp.received) == 1
-    await away.dispatcher.close()
+    await away.job.finish(away)
 
 
 async def test_a_dispatcher_that_is_stopped_writes_down_what_it_has_begun(
     service: Notifications, smtp: SmtpServer
 ) -> None:
-    smtp.slow_seconds = 0.5
-    email_id = await service.receipt("slow")
-    task = asyncio.create_task(service.dispatch())
-    await smtp.heard_of("slow@example.com")
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    email_id = await service.receipt("hanging")
+    await service.job.round(service)
+    await smtp.heard_of("hanging@example.com")
+    stopping = asyncio.create_task(service.job.finish(service))
+    smtp.go_on.set()
+    await stopping
     assert (await service.email(email_id)).state == "sent"
     assert len(smtp.received) == 1
 
@@ -276,18 +291,21 @@ async def test_a_dispatcher_that_is_stopped_writes_down_what_it_has_begun(
 async def test_a_dispatcher_that_is_stopped_puts_back_what_it_has_not_begun(
     service: Notifications, smtp: SmtpServer
 ) -> None:
-    smtp.slow_seconds = 0.5
-    begun = [await service.receipt("slow") for _ in range(service.settings.dispatch_concurrency)]
-    waiting = await service.receipt()
-    task = asyncio.create_task(service.dispatch())
-    await smtp.heard_of("slow@example.com")
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    begun = [await service.receipt("hanging") for _ in range(service.settings.dispatch_concurrency)]
+    waiting, not_taken = await service.receipt(), await service.receipt("later")
+    await service.change(not_taken, due_at=func.now() + timedelta(hours=1))
+    await service.job.round(service)
+    await smtp.heard_of("hanging@example.com", times=len(begun))
+    await service.make_due(not_taken)
+    stopping = asyncio.create_task(service.job.finish(service))
+    await asyncio.sleep(0)
+    smtp.go_on.set()
+    await stopping
     assert [(await service.email(email_id)).state for email_id in begun] == ["sent"] * len(begun)
-    email = await service.email(waiting)
-    assert (email.state, email.attempts, email.lease_token) == ("queued", 0, None)
-    assert await service.attempts(waiting) == []
+    for email_id in (waiting, not_taken):
+        email = await service.email(email_id)
+        assert (email.state, email.attempts, email.lease_token) == ("queued", 0, None)
+        assert await service.attempts(email_id) == []
 
 
 async def test_a_mail_that_waits_too_long_for_a_connection_is_put_back_and_sent_later(
@@ -297,8 +315,7 @@ async def test_a_mail_that_waits_too_long_for_a_connection_is_put_back_and_sent_
     service.settings = service.settings.model_copy(update={"dispatch_concurrency": 1, "smtp_timeout_seconds": 0.8})
     made = [await service.receipt("slow") for _ in range(4)]
     with structlog.testing.capture_logs() as lines:
-        while await service.dispatch():
-            pass
+        await service.dispatch()
     assert [line for line in lines if line["log_level"] != "info"] == []
     assert [await service.outcomes(email_id) for email_id in made] == [["accepted"]] * 4
     assert len(smtp.received) == 4
@@ -314,10 +331,10 @@ async def test_different_answers_are_written_down_together(service: Notification
     ]
     made = [await service.receipt() for _ in answers]
     async with service.work(context()) as work:
-        taken = {one.email_id: one for one in await dispatch.take_due(work, 10, timedelta(minutes=5))}
+        taken = {one.email_id: one for one in await take_due(work, 10, timedelta(minutes=5))}
     assert [one.email_id for one in taken.values()] == made, "oldest first"
     async with service.work(context()) as work:
-        await dispatch.settle(work, [Settled(taken[key], answer) for key, answer in zip(made, answers, strict=True)])
+        await settle(work, [Settled(taken[key], answer) for key, answer in zip(made, answers, strict=True)])
     emails = [await service.email(email_id) for email_id in made]
     assert [email.state for email in emails] == ["sent", "bounced", "queued", "queued", "sent"]
     assert [email.version for email in emails] == [3] * 5
@@ -333,11 +350,11 @@ async def test_the_answers_and_the_next_mails_share_few_statements(service: Noti
     for _ in range(12):
         await service.receipt()
     async with service.work(context()) as work:
-        first = await dispatch.take_due(work, 6, timedelta(minutes=5))
+        first = await take_due(work, 6, timedelta(minutes=5))
     with noted_statements(service.sessions) as statements:
         async with service.work(context()) as work:
-            await dispatch.settle(work, [Settled(one, Answer(Outcome.ACCEPTED, 250, "ok")) for one in first])
-            assert len(await dispatch.take_due(work, 6, timedelta(minutes=5))) == 6
+            await settle(work, [Settled(one, Answer(Outcome.ACCEPTED, 250, "ok")) for one in first])
+            assert len(await take_due(work, 6, timedelta(minutes=5))) == 6
     assert len(statements) <= 3, statements
 
 

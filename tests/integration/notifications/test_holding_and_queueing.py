@@ -1,14 +1,15 @@
 """Hold, Queue and Send: what people may do with a mail, and what comes of it."""
 
+import asyncio
 from collections.abc import Awaitable
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
 
-from services.notifications import emails, search
-from services.notifications.anonymizing import anonymize_emails
-from services.notifications.domain import Action, obstacle
+from services.notifications.email import change, view
+from services.notifications.email.anonymize import anonymize_emails
+from services.notifications.email.rules import Action
 from shared.contracts.customers import CustomerAnonymized
 from shared.contracts.notifications import EmailChanged, EmailState, GetEmail, HoldEmail, QueueEmail, SendEmail
 from shared.contracts.refusals import Refused
@@ -29,11 +30,11 @@ EVENTS = {
 def use_case(work: UnitOfWork, action: Action, email_id: UUID, version: int | None) -> Awaitable[EmailChanged]:
     match action:
         case Action.HOLD:
-            return emails.hold_email(work, HoldEmail(email_id=email_id, expected_version=version))
+            return change.hold_email(work, HoldEmail(email_id=email_id, expected_version=version))
         case Action.QUEUE:
-            return emails.queue_email(work, QueueEmail(email_id=email_id, expected_version=version))
+            return change.queue_email(work, QueueEmail(email_id=email_id, expected_version=version))
         case Action.SEND:
-            return emails.send_email(work, SendEmail(email_id=email_id, expected_version=version))
+            return change.send_email(work, SendEmail(email_id=email_id, expected_version=version))
 
 
 async def do(
@@ -56,8 +57,8 @@ async def test_what_is_shown_as_allowed_is_accepted_and_nothing_else(
     email_id = await service.receipt()
     await service.put_into(email_id, state)
     async with service.work(context()) as work:
-        view = await search.get_email(work, GetEmail(email_id=email_id))
-    shown = next(one for one in view.actions if one.name == action)
+        seen = await view.get_email(work, GetEmail(email_id=email_id))
+    shown = next(one for one in seen.actions if one.name == action)
     if shown.allowed:
         changed = await do(service, action, email_id, by=context(actor="user:bob"))
         assert (changed.state, changed.version) == (FOLLOWING[action], 2)
@@ -68,9 +69,7 @@ async def test_what_is_shown_as_allowed_is_accepted_and_nothing_else(
         with pytest.raises(Refused) as refused:
             await do(service, action, email_id)
         assert refused.value.code == shown.code
-        no = obstacle(action, state)
-        assert no is not None
-        assert (no.words, refused.value.facts["state"]) == (shown.why_not, state)
+        assert (refused.value.detail, refused.value.facts) == (shown.why_not, {"state": state, "version": 1})
         assert (await service.email(email_id)).version == 1
         assert len(await service.published()) == 1
 
@@ -93,11 +92,11 @@ async def test_a_mail_queued_by_a_person_waits_for_the_undo_window(service: Noti
     await do(service, Action.QUEUE, email_id)
     email = await service.email(email_id)
     assert email.due_at - email.changed_at == timedelta(minutes=5)
-    assert service.woken == []
+    assert service.woken == set()
     assert await service.dispatch() == 0
     assert smtp.received == []
     await do(service, Action.SEND, email_id)
-    assert service.woken == ["dispatch"]
+    assert service.woken == {"dispatch"}
     await service.dispatch()
     assert len(smtp.received) == 1
 
@@ -123,10 +122,19 @@ async def test_an_outdated_view_is_refused_and_says_who_changed_the_mail(service
     with pytest.raises(Refused) as refused:
         await do(service, Action.SEND, email_id, version=1)
     assert refused.value.code == "version_conflict"
-    assert refused.value.facts["version"] == 2
+    assert (refused.value.facts["expected_version"], refused.value.facts["version"]) == (1, 2)
+    assert refused.value.facts["state"] == "hold"
     assert refused.value.facts["changed_by"] == "user:bob"
     assert refused.value.facts["changed_at"] == (await service.email(email_id)).changed_at.isoformat()
     assert (await service.email(email_id)).state == "hold"
+
+
+async def test_two_people_hold_a_mail_at_one_moment(service: Notifications) -> None:
+    email_id = await service.receipt()
+    wishes = (do(service, Action.HOLD, email_id, version=1) for _ in range(2))
+    answers = await asyncio.gather(*wishes, return_exceptions=True)
+    assert sorted(one.code if isinstance(one, Refused) else "held" for one in answers) == ["held", "version_conflict"]
+    assert (await service.email(email_id)).version == 2
 
 
 @pytest.mark.parametrize("action", Action)
@@ -145,8 +153,8 @@ async def test_who_held_queued_and_sent_a_mail_is_shown_with_the_reason(service:
     await do(service, Action.SEND, email_id, by=context(actor="service:crm", reason="the customer waits"))
     await service.dispatch()
     async with service.work(context()) as work:
-        view = await search.get_email(work, GetEmail(email_id=email_id))
-    assert [(change.version, change.action, change.actor, change.reason) for change in view.changes] == [
+        seen = await view.get_email(work, GetEmail(email_id=email_id))
+    assert [(one.version, one.action, one.actor, one.reason) for one in seen.changes] == [
         (2, "hold", "user:bob", "wrong amount"),
         (3, "queue", "user:ann", None),
         (4, "send", "service:crm", "the customer waits"),
@@ -164,7 +172,7 @@ async def test_anonymizing_removes_the_reasons(service: Notifications) -> None:
     async with service.work(context()) as work:
         await anonymize_emails(work, event)
     async with service.work(context()) as work:
-        view = await search.get_email(work, GetEmail(email_id=email_id))
-    assert [change.reason for change in view.changes] == ["XXX"]
+        seen = await view.get_email(work, GetEmail(email_id=email_id))
+    assert [one.reason for one in seen.changes] == ["XXX"]
     assert (await service.email(email_id)).reason is None
     assert [event.headers.get("reason") for event in await service.published()] == [None, None, None]

@@ -6,13 +6,14 @@ from uuid import UUID
 
 import pytest
 
-from services.notifications import emails, search
-from services.notifications.anonymizing import anonymize_emails
+from services.notifications.email.anonymize import anonymize_emails
+from services.notifications.email.compose import compose_receipt, compose_refund_confirmation
+from services.notifications.email.sender import sender_of
+from services.notifications.email.view import get_email
 from services.notifications.models import client_copy
-from services.notifications.senders import sender_of
 from services.notifications.settings import sender_settings
-from services.notifications.transport import SmtpServer as Server
-from services.notifications.transport import SmtpTransport
+from services.notifications.smtp.transport import SmtpServer as Server
+from services.notifications.smtp.transport import SmtpTransport
 from shared.contracts.customers import CustomerAnonymized
 from shared.contracts.directory import ClientChanged, ClientSettings
 from shared.contracts.notifications import EmailView, GetEmail
@@ -51,16 +52,16 @@ async def composed(service: Notifications, language: str, refund: bool = False, 
     async with service.work(by) as work:
         sender = await sender_of(work)
         if refund:
-            made = await emails.compose_refund_confirmation(work, refund_completed(billing_contact=buyer), sender)
+            made = await compose_refund_confirmation(work, refund_completed(billing_contact=buyer), sender)
         else:
-            made = await emails.compose_receipt(work, payment_recorded(billing_contact=buyer), sender)
+            made = await compose_receipt(work, payment_recorded(billing_contact=buyer), sender)
     assert made is not None
     return made
 
 
 async def preview(service: Notifications, email_id: UUID) -> EmailView:
     async with service.work(context(client_id="*")) as work:
-        return await search.get_email(work, GetEmail(email_id=email_id))
+        return await get_email(work, GetEmail(email_id=email_id))
 
 
 @pytest.mark.parametrize("language", ["en", "de"])

@@ -4,7 +4,8 @@ from uuid import UUID
 
 import pytest
 
-from services.notifications import rendering, search
+from services.notifications.email import view
+from services.notifications.rendering import render
 from shared.contracts.notifications import EmailPage, EmailState, EmailView, GetEmail, ListEmails
 from shared.contracts.refusals import Refused
 from tests.integration.notifications.harness import Notifications, context
@@ -13,12 +14,12 @@ from tests.integration.notifications.smtp_server import SmtpServer
 
 async def listed(service: Notifications, query: ListEmails, client: str = "demo-shop") -> EmailPage:
     async with service.work(context(client_id=client)) as work:
-        return await search.list_emails(work, query)
+        return await view.list_emails(work, query)
 
 
 async def read(service: Notifications, email_id: UUID, client: str = "demo-shop") -> EmailView:
     async with service.work(context(client_id=client)) as work:
-        return await search.get_email(work, GetEmail(email_id=email_id))
+        return await view.get_email(work, GetEmail(email_id=email_id))
 
 
 async def test_the_mails_of_a_purchase_come_newest_first_page_by_page(service: Notifications) -> None:
@@ -66,8 +67,8 @@ async def test_the_mail_that_is_shown_is_the_mail_that_is_sent_whatever_becomes_
 ) -> None:
     email_id = await service.receipt()
     before = await read(service, email_id)
-    changed = dict.fromkeys(rendering.load_texts("en"), "changed")
-    monkeypatch.setattr(rendering, "load_texts", lambda _: changed)
+    changed = dict.fromkeys(render.load_texts("en"), "changed")
+    monkeypatch.setattr(render, "load_texts", lambda _: changed)
     await service.dispatch()
     [received] = smtp.received
     parts = {kind: received.message.get_body((kind,)) for kind in ("plain", "html")}

@@ -11,10 +11,10 @@ from uuid import uuid4
 
 import pytest
 
-from services.notifications.domain import Outcome
-from services.notifications.mime import OutgoingMail
-from services.notifications.transport import SmtpServer as Server
-from services.notifications.transport import SmtpTransport
+from services.notifications.dispatch.rules import Outcome
+from services.notifications.smtp.mime import OutgoingMail
+from services.notifications.smtp.transport import SmtpServer as Server
+from services.notifications.smtp.transport import SmtpTransport
 from shared.errors import Unavailable
 from tests.integration.notifications.smtp_server import SmtpServer, running
 

@@ -10,11 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.purchases import search as searching
 from services.purchases.refund.request import request_refund
-from services.purchases.search import Search, search_purchases, search_statement
-from services.purchases.search_terms import parse_keywords
+from services.purchases.search import search_purchases, search_statement
+from services.purchases.search_rules import RULES
 from shared.contracts.purchases import PurchaseChanged, PurchasePage, PurchaseRow, SearchPurchases
 from shared.contracts.refusals import Refused
 from shared.database import create_reading_engine
+from shared.search.form import Search
+from shared.search.keywords import parse_keywords
 from tests.integration.purchases.arranging import PurchasesService, recorded, refund
 from tests.support.make import ORDERED_AT, contact, euros, order
 from tests.support.service import context
@@ -250,7 +252,7 @@ async def reading(purchases_database: str) -> AsyncIterator[AsyncEngine]:
 async def test_every_search_walks_an_index_under_a_generic_plan_too(
     service: PurchasesService, reading: AsyncEngine, keywords: str, client_id: str, breadth: bool
 ) -> None:
-    wanted = Search(client_id, parse_keywords(keywords), None, None, 26)
+    wanted = Search(client_id, parse_keywords(keywords, RULES), 26)
     statement = search_statement(wanted.form)
     dialect = service.sessions.kw["bind"].dialect
     compiled = statement.compile(dialect=dialect)

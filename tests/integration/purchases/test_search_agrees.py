@@ -11,8 +11,9 @@ import pytest
 
 from services.purchases import search as searching
 from services.purchases.search import search_purchases
-from services.purchases.search_terms import Key, Meaning, Prefix, ReferenceNumberIs, keys_of, parse_keywords
+from services.purchases.search_rules import RULES, keys_of
 from shared.contracts.purchases import Contact, SearchPurchases
+from shared.search.keywords import Column, Key, Prefix, parse_keywords
 from tests.integration.purchases.arranging import PurchasesService, recorded
 from tests.support.make import ORDERED_AT, contact, order
 from tests.support.service import context
@@ -35,11 +36,11 @@ class Known:
     purchase_id: UUID
     keys: frozenset[Key]
 
-    def is_meant(self, meaning: Meaning) -> bool:
-        if isinstance(meaning, ReferenceNumberIs):
-            return meaning.number == self.number
+    def is_meant(self, meaning: Key) -> bool:
+        if isinstance(meaning, Column):
+            return meaning.term == self.number
         if isinstance(meaning, Prefix):
-            return any(key.kind is meaning.kind and key.term.startswith(meaning.term) for key in self.keys)
+            return any(key.kind == meaning.kind and key.term.startswith(meaning.term) for key in self.keys)
         return Key(meaning.kind, meaning.term) in self.keys
 
 
@@ -118,7 +119,7 @@ async def test_pages_are_those_of_the_rules_in_one_statement_each(
             for known in purchases
             if (client_id in ("*", known.client_id))
             and (day is None or known.ordered_at.date() == day)
-            and all(any(map(known.is_meant, keyword.meanings)) for keyword in parse_keywords(box))
+            and all(any(map(known.is_meant, keyword.meanings)) for keyword in parse_keywords(box, RULES))
         ]
         expected.sort(key=lambda known: (known.ordered_at, known.purchase_id), reverse=True)
         ours = {known.number for known in purchases}

@@ -8,12 +8,13 @@ from services.purchases.models import Purchase
 from services.purchases.payment.record import record_payment
 from services.purchases.purchase.record import record_purchase
 from services.purchases.purchase.store import lock_purchases
+from services.purchases.purchase.update_contact import update_contact
 from services.purchases.refund.request import request_refund
 from shared.contracts.notifications import EmailSent, EmailType
-from shared.contracts.purchases import Payment, PaymentType, RecordPayment
+from shared.contracts.purchases import ContactRole, Payment, PaymentType, RecordPayment, UpdatePurchaseContact
 from shared.ids import new_id
 from tests.integration.purchases.arranging import PurchasesService, recorded, refund
-from tests.support.make import ORDERED_AT, euros, item, order
+from tests.support.make import ORDERED_AT, contact, euros, item, order
 from tests.support.service import context
 from tests.support.statements import noted_statements
 
@@ -23,7 +24,7 @@ def tables(texts: list[str]) -> list[str]:
     found = []
     for text in texts:
         words = text.replace("\n", " ").split()
-        before = {"INSERT": "INTO", "SELECT": "FROM", "UPDATE": "UPDATE"}[words[0]]
+        before = {"INSERT": "INTO", "SELECT": "FROM", "UPDATE": "UPDATE", "DELETE": "FROM"}[words[0]]
         found.append(f"{words[0]} {words[words.index(before) + 1]}" if before in words else words[0])
     return found
 
@@ -73,6 +74,25 @@ async def test_a_payment_reads_no_item_twice(service: PurchasesService) -> None:
         "SELECT purchase",
         "SELECT purchase_item",
         "INSERT payment",
+        "UPDATE purchase",
+        "INSERT outbox",
+        "INSERT history_entry",
+    ]
+
+
+async def test_a_new_contact_writes_the_purchase_once(service: PurchasesService) -> None:
+    purchase = await recorded(service, order(paid=0, payment_type=PaymentType.WIRE_TRANSFER))
+    command = UpdatePurchaseContact(
+        reference_number=purchase.reference_number, roles=(ContactRole.BILLING,), contact=contact(last_name="Byron")
+    )
+    with noted_statements(service.sessions) as noted:
+        async with service.work(context()) as work:
+            await update_contact(work, command)
+    assert tables(noted) == [
+        "SELECT purchase",
+        "SELECT purchase_item",
+        "DELETE search_key",
+        "INSERT search_key",
         "UPDATE purchase",
         "INSERT outbox",
         "INSERT history_entry",

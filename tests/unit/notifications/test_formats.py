@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from services.notifications.formats import Formats, minor_digits
+from services.notifications.rendering.formats import Formats, minor_digits
 from tests.unit.notifications.samples import money
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from services.notifications.mime import OutgoingMail
+from services.notifications.smtp.mime import OutgoingMail
 
 MAIL = OutgoingMail(
     email_id=UUID(int=7),

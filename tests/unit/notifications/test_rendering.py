@@ -11,8 +11,8 @@ import pytest
 from jinja2 import UndefinedError
 from jinja2.sandbox import SandboxedEnvironment
 
-from services.notifications import rendering
-from services.notifications.rendering import LANGUAGES, Rendered, render_receipt, render_refund_confirmation
+from services.notifications.rendering import render
+from services.notifications.rendering.render import LANGUAGES, Rendered, render_receipt, render_refund_confirmation
 from shared.contracts.notifications import EmailType
 from shared.contracts.purchases import PaymentType, ReceiptLine
 from tests.unit.notifications.samples import contact, money, payment_recorded, refund_completed
@@ -66,8 +66,8 @@ def test_markup_in_names_and_products_is_shown_and_never_obeyed() -> None:
 
 def test_a_subject_is_one_line_whatever_it_is_made_of(monkeypatch: pytest.MonkeyPatch) -> None:
     hostile = "Receipt {reference}\r\nBcc: evil@example.com\x00\u202e\u2028" + "x" * 300
-    texts: Mapping[str, str] = {**rendering.load_texts("en"), "receipt.subject": hostile}
-    monkeypatch.setattr(rendering, "load_texts", lambda _: texts)
+    texts: Mapping[str, str] = {**render.load_texts("en"), "receipt.subject": hostile}
+    monkeypatch.setattr(render, "load_texts", lambda _: texts)
     subject = render_receipt(payment_recorded(), SHOP).subject
     assert subject.startswith("Receipt 123456789 Bcc: evil@example.com xxx")
     assert subject.isprintable()
@@ -76,7 +76,7 @@ def test_a_subject_is_one_line_whatever_it_is_made_of(monkeypatch: pytest.Monkey
 
 def test_a_missing_value_stops_the_mail() -> None:
     with pytest.raises(UndefinedError, match="total"):
-        rendering.render(
+        render.render(
             EmailType.RECEIPT,
             contact(),
             {
@@ -93,7 +93,7 @@ def test_a_missing_value_stops_the_mail() -> None:
 
 
 def test_templates_cannot_reach_the_inside_of_what_they_are_given() -> None:
-    environment = rendering._environment()
+    environment = render._environment()
     assert isinstance(environment, SandboxedEnvironment)
     with pytest.raises(Exception, match="unsafe"):
         environment.from_string("{{ money.__globals__ }}").render(money=money)
@@ -116,16 +116,16 @@ def test_every_means_of_payment_has_a_name(payment_type: PaymentType, language: 
     mail = render_receipt(
         payment_recorded(payment_type=payment_type, card_last4=None, billing_contact=contact(language=language)), SHOP
     )
-    assert rendering.load_texts(language)[f"payment.{payment_type.value}"] in mail.text
+    assert render.load_texts(language)[f"payment.{payment_type.value}"] in mail.text
 
 
 def test_every_language_has_the_same_texts_with_the_same_gaps() -> None:
     def gaps(text: str) -> set[str | None]:
         return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
 
-    english: dict[str, Any] = {key: gaps(text) for key, text in rendering.load_texts("en").items()}
+    english: dict[str, Any] = {key: gaps(text) for key, text in render.load_texts("en").items()}
     for language in LANGUAGES:
-        assert {key: gaps(text) for key, text in rendering.load_texts(language).items()} == english
+        assert {key: gaps(text) for key, text in render.load_texts(language).items()} == english
 
 
 def test_a_very_long_purchase_is_summed_up_after_200_lines() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from services.notifications.settings import Settings
-from services.notifications.transport import SmtpServer
+from services.notifications.smtp.transport import SmtpServer
 from shared.settings import SettingsInvalid
 
 

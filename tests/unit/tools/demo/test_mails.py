@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from services.notifications.mime import OutgoingMail
-from services.notifications.rendering import Rendered, render_receipt, render_refund_confirmation
+from services.notifications.rendering.render import Rendered, render_receipt, render_refund_confirmation
+from services.notifications.smtp.mime import OutgoingMail
 from shared.contracts.purchases import (
     Contact,
     PaymentRecorded,

@@ -1,0 +1,30 @@
+"""People mark errors as mended. Rules: docs/domain.md, "Error log"."""
+
+from datetime import UTC, datetime
+
+from services.errorlog.rules import check_complete
+from services.errorlog.store import close_change, lock_entry
+from shared.contracts.errorlog import CompleteError, ErrorChanged, ErrorCompleted, ErrorState
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.records import check_version
+
+
+async def complete_error(work: UnitOfWork, command: CompleteError) -> ErrorChanged:
+    """The error is mended and leaves the list of open ones; the same trouble afterwards becomes a new entry.
+
+    Raises Refused `error_not_found`, `error_already_done`, `version_conflict`. Rule: docs/domain.md, "Error log".
+    """
+    entry = await lock_entry(work, command.error_id)
+    check_complete(entry.completed_by, entry.completed_at)
+    check_version(entry, command.expected_version)
+    entry.completed_by = work.context.actor
+    entry.completed_at = datetime.now(UTC)
+    entry.completion_note = command.note
+    entry.completion_reason = work.context.reason
+    completed = ErrorCompleted(
+        error_id=entry.id,
+        error_type=entry.error_type,
+        reference_number=entry.reference_number,
+        completed_by=work.context.actor,
+    )
+    return await close_change(work, entry, ErrorState.DONE, at=entry.completed_at, events=[completed])
