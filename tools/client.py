@@ -197,7 +197,8 @@ class PatientClient:
     async def _opened(self) -> None:
         """Be connected, for as long as it takes; after the loss of the connection with a new reply queue."""
         async with self._opening:
-            while not self._is_open or self._client.connection.is_closed:
+            # Not `is_closed`: that is about our own closing, and stays false when the broker closes.
+            while not self._is_open or not self._client.connection.connected.is_set():
                 self._is_open = False
                 with contextlib.suppress(BrokerLost), broker_may_break():
                     await self._client.open()

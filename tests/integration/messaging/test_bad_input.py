@@ -378,6 +378,10 @@ def _is_our_own(queue: str, message: dict[str, Any]) -> bool:
     return queue.startswith("ext.") and str(message["properties"].get("correlation_id", "")).startswith("bad input")
 
 
+_DECIMALS = re.compile(r"\d")
+"""Of any script; everything between them is passed over, however a number is grouped."""
+
+
 def _holds_canary(*values: object) -> bool:
     for value in values:
         texts = (
@@ -385,7 +389,7 @@ def _holds_canary(*values: object) -> bool:
         )
         for text in texts:
             unescaped = re.sub(r"\\+u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), text)
-            digits = "".join(str(unicodedata.decimal(one, "")) for one in unescaped if one not in " -\x00" and one)
+            digits = "".join(str(unicodedata.decimal(one)) for one in _DECIMALS.findall(unescaped))
             if any(canary in digits for canary in CANARIES):
                 return True
     return False
