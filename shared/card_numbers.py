@@ -2,8 +2,8 @@
 
 Of a card only the last four digits may exist here (PCI DSS 4.0.1, 3.3 to 3.5). Digits in groups, with single blanks
 or dashes between them, count as a card number where neighbouring groups have 13 to 19 digits together and pass the
-Luhn check. Two things with digits are exempt: an exact UUID, and an international telephone number (it begins with
-a `+`).
+Luhn check. Exempt are ids, of which one in some hundreds would pass by chance (a UUID, an id of exactly 32 hexadecimal
+digits, a W3C trace context), and international telephone numbers (they begin with a `+`).
 """
 
 import re
@@ -14,7 +14,11 @@ from typing import Any, Final
 _RUN: Final = re.compile(r"(?P<plus>\+ ?)?\d(?:[ \-\u00a0\u2010-\u2015]?\d){12,}")
 _RUN_OF_BYTES: Final = re.compile(rb"\d(?:[ \-]?\d){12}")
 _GROUP: Final = re.compile(r"\d+")
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+_ID: Final = re.compile(
+    r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
+    r"|(?<![0-9a-z])(?:[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}|[0-9a-f]{32})(?![0-9a-z])",
+    re.ASCII | re.IGNORECASE,
+)
 _SHORTEST: Final = 13
 _LONGEST: Final = 19
 
@@ -60,9 +64,9 @@ def _card_spans(text: str) -> Iterator[tuple[int, int]]:
     plain = text if text.isascii() else _ascii_digits(text)
     if _RUN.search(plain) is None:
         return
-    uuids = [match.span() for match in _UUID.finditer(plain)]
+    ids = [match.span() for match in _ID.finditer(plain)]
     for run in _RUN.finditer(plain):
-        if run["plus"] or any(start <= run.start() and run.end() <= end for start, end in uuids):
+        if run["plus"] or any(start <= run.start() and run.end() <= end for start, end in ids):
             continue
         if _holds_card(_GROUP.findall(run.group())):
             yield run.span()

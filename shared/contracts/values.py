@@ -21,17 +21,20 @@ EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 CARD_LAST4_FORM: Final = r"^[0-9]{4}$"
 REFERENCE_NUMBER_FORM: Final = r"^[1-9][0-9]{8}$"
+LONGEST_LINE: Final = 255
 
 _FORBIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cs", "Co", "Cn"})
 _BIDI_OVERRIDES: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
+def _steers(character: str) -> bool:
+    """Whether it does something to a terminal or to the text around it, instead of being read."""
+    return character in _BIDI_OVERRIDES or unicodedata.category(character) in _FORBIDDEN_CATEGORIES
+
+
 def _printable(value: str) -> str:
-    for character in value:
-        if character in _BIDI_OVERRIDES or (
-            unicodedata.category(character) in _FORBIDDEN_CATEGORIES and character not in "\n\t"
-        ):
-            raise ValueError("holds a control character")
+    if not value.isprintable() and any(_steers(character) and character not in "\n\t" for character in value):
+        raise ValueError("holds a control character")
     return value
 
 
@@ -69,12 +72,24 @@ def _plausible(value: datetime) -> datetime:
 
 Line = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=255),
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_LINE),
     AfterValidator(_printable),
     AfterValidator(_single_line),
     AfterValidator(_normal_form),
 ]
 """One line of text a person reads: 1-255 characters, no control characters, NFC."""
+
+
+def as_line(text: str, *, fallback: str, longest: int = LONGEST_LINE) -> str:
+    """Any text as one line: whatever cannot stand in a `Line` becomes a blank, and what is too long is cut.
+
+    For what others say and we only pass on. What is a `Line` already stays as it is; where nothing is left, it is the
+    `fallback`.
+    """
+    if not text.isprintable() and any(map(_steers, text)):
+        text = " ".join("".join(" " if _steers(character) else character for character in text).split())
+    return _normal_form(text.strip())[:longest].rstrip() or fallback
+
 
 Note = Annotated[
     str,

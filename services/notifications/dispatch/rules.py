@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from shared.outside_text import outside_line
+
 RETRY_DELAYS: Final = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2))
 LONGEST_DELAY: Final = timedelta(hours=4)
 GIVE_UP_AFTER: Final = timedelta(days=4)
@@ -97,5 +99,4 @@ _LONGEST_DETAIL: Final = 500
 
 def without_addresses(words: str) -> str:
     """A server's words on one line without the addresses that servers like to repeat: they go into events and logs."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in words).split())
-    return _ADDRESS.sub("<address>", line)[:_LONGEST_DETAIL]
+    return outside_line(_ADDRESS.sub("<address>", words), fallback="", longest=_LONGEST_DETAIL)

@@ -12,8 +12,10 @@ from services.purchases.refund.rules import status_after_refund
 from services.purchases.refund.store import HeldRefund
 from shared.contracts.errorlog import PurchasesErrorRaised
 from shared.contracts.purchases import PurchaseStatus, RefundCompleted, RefundFailed, RefundState
+from shared.contracts.values import as_line
 from shared.messaging.leased_job import release
 from shared.messaging.unit_of_work import UnitOfWork
+from shared.outside_text import outside_line
 
 ASK_AGAIN: Final = (
     timedelta(seconds=5),
@@ -24,6 +26,8 @@ ASK_AGAIN: Final = (
 """How long after an unknown outcome the provider is asked again; the last one repeats."""
 TOO_LONG: Final = timedelta(days=1)
 """A refund without an outcome for longer than this is an error that a person sees."""
+
+NO_WORDS: Final = "(the payment provider said nothing)"
 
 
 async def book(work: UnitOfWork, held: HeldRefund, answer: PayoutOutcome | None) -> None:
@@ -45,7 +49,8 @@ async def _complete(work: UnitOfWork, held: HeldRefund, paid: PaidOut) -> None:
     purchase, refund = held.purchase, held.refund
     refund.state = RefundState.COMPLETED
     refund.completed_at = paid.at
-    refund.provider_reference = paid.provider_reference
+    # An id and no text: a number in it is kept, for it is what the provider must be asked by.
+    refund.provider_reference = as_line(paid.provider_reference, fallback=NO_WORDS)
     purchase.returned += refund.amount
     status = status_after_refund(purchase.status, purchase.paid, purchase.returned)
     await close_change(
@@ -57,7 +62,7 @@ async def _fail(work: UnitOfWork, held: HeldRefund, refused: PayoutRefused) -> N
     """The money stays where it is: what was promised may be refunded again."""
     purchase, refund = held.purchase, held.refund
     refund.state = RefundState.FAILED
-    refund.failure = refused.failure[:255]
+    refund.failure = outside_line(refused.failure, fallback=NO_WORDS)
     purchase.refunded -= refund.amount
     for line, item in held.taken:
         item.refunded -= line.amount
@@ -82,7 +87,8 @@ async def _ask_again_later(work: UnitOfWork, held: HeldRefund, unknown: OutcomeU
     refund.state = RefundState.UNKNOWN
     refund.due_at = held.now + ASK_AGAIN[min(refund.attempts, len(ASK_AGAIN)) - 1]
     if first:
-        entry = Entry("refund.unknown", {"refund_id": str(refund.id), "detail": unknown.detail})
+        detail = outside_line(unknown.detail, fallback=NO_WORDS)
+        entry = Entry("refund.unknown", {"refund_id": str(refund.id), "detail": detail})
         await add_entry(work, purchase, entry)
     if held.now - refund.requested_at > TOO_LONG:
         title = "A refund has had no outcome for too long"

@@ -1,4 +1,7 @@
-"""The port to whoever pays refunds out, and what may come of it."""
+"""The port to whoever pays refunds out, and what may come of it.
+
+Texts are the provider's own: they may hold anything, and are made fit when the outcome is booked.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -68,26 +68,27 @@ async def _nothing(_request: PayoutRequest) -> None: ...
 
 
 class ScriptedProvider:
-    """Pays each refund id once. `before` and `after` run around the payment, and may raise or wait."""
+    """Pays each refund id once, or says what it is told. `before` and `after` run around it, and may raise or wait."""
 
     def __init__(
         self,
         *,
         refuse: str | None = None,
+        answer: PayoutOutcome | None = None,
         before: Callable[[PayoutRequest], Awaitable[None]] = _nothing,
         after: Callable[[PayoutRequest], Awaitable[None]] = _nothing,
     ) -> None:
         self.outcomes: dict[UUID, PayoutOutcome] = {}
         self.requests: list[PayoutRequest] = []
         self.asked: list[UUID] = []
-        self.refuse = refuse
+        self.answer = PayoutRefused(refuse) if refuse else answer
         self.before = before
         self.after = after
 
     async def refund(self, request: PayoutRequest) -> PayoutOutcome:
         self.requests.append(request)
         await self.before(request)
-        outcome = PayoutRefused(self.refuse) if self.refuse else PaidOut(f"out-{request.refund_id}", datetime.now(UTC))
+        outcome = self.answer or PaidOut(f"out-{request.refund_id}", datetime.now(UTC))
         settled = self.outcomes.setdefault(request.refund_id, outcome)
         await self.after(request)
         return settled

@@ -1,7 +1,7 @@
 """Handing refunds to the provider: the money moves once, and its outcome is booked once."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import func, select, update
@@ -10,7 +10,7 @@ from services.purchases.manual_payout.provider import ManualProvider
 from services.purchases.models import HistoryEntry, Item, ManualPayout, Purchase, Refund
 from services.purchases.refund.job import payout_job
 from services.purchases.refund.outcome import ASK_AGAIN
-from services.purchases.refund.provider import PaidOut, PayoutRequest
+from services.purchases.refund.provider import OutcomeUnknown, PaidOut, PayoutRefused, PayoutRequest
 from services.purchases.refund.request import request_refund
 from shared.contracts.errorlog import PurchasesErrorRaised
 from shared.contracts.purchases import (
@@ -100,6 +100,39 @@ async def test_a_refused_refund_gives_the_money_back_and_is_an_error(service: Pu
     again = await a_refund(service, purchase)
     await hand_out_refunds(service, ScriptedProvider())
     assert (await stored(service, again))[1].status is PurchaseStatus.REFUNDED
+
+
+UNFIT = ("card expired\r\nsee code 51", "\x00\u202e", "", "x" * 300, "no money for 4111 1111 1111 1111")
+
+
+@pytest.mark.parametrize("words", UNFIT)
+async def test_whatever_a_provider_says_of_a_refusal_it_is_booked(service: PurchasesService, words: str) -> None:
+    by = await a_refund(service)
+    await hand_out_refunds(service, ScriptedProvider(answer=PayoutRefused(words)))
+    row, owner = await stored(service, by)
+    assert (row.state, owner.refunded) == (RefundState.FAILED, 0)
+    sent = (await service.sent_in(by.correlation_id))[2:]
+    failed, error = sent[1:]
+    assert isinstance(failed, RefundFailed)
+    assert isinstance(error, PurchasesErrorRaised)
+    assert row.failure == failed.failure == error.note
+    assert "4111" not in failed.failure
+
+
+@pytest.mark.parametrize("words", UNFIT)
+async def test_whatever_a_provider_calls_a_payment_it_is_booked(service: PurchasesService, words: str) -> None:
+    by = await a_refund(service)
+    await hand_out_refunds(service, ScriptedProvider(answer=PaidOut(words, datetime.now(UTC))))
+    row, owner = await stored(service, by)
+    assert (row.state, owner.returned) == (RefundState.COMPLETED, 1000)
+    assert row.provider_reference
+
+
+@pytest.mark.parametrize("words", UNFIT)
+async def test_whatever_a_provider_does_not_know_it_is_asked_again(service: PurchasesService, words: str) -> None:
+    by = await a_refund(service)
+    await hand_out_refunds(service, ScriptedProvider(answer=OutcomeUnknown(words)))
+    assert (await stored(service, by))[0].state is RefundState.UNKNOWN
 
 
 async def test_a_refused_refund_gives_back_what_it_took_of_each_item_and_no_more(service: PurchasesService) -> None:

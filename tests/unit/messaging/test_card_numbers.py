@@ -1,6 +1,8 @@
 """A card number anywhere is found, whatever it is dressed in; what only looks like one is left alone."""
 
 import json
+from random import Random
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -65,6 +67,27 @@ def test_a_card_number_is_masked_in_any_body(card: str) -> None:
 def test_what_only_looks_like_one_is_left_alone(text: str) -> None:
     assert not holds_card_number(text)
     assert mask(text) == text
+
+
+def test_no_id_is_a_card_number() -> None:
+    chance = Random(11)
+    for _ in range(5000):
+        identity = UUID(int=chance.getrandbits(128))
+        trace = f"00-{identity.hex}-{chance.getrandbits(64):016x}-01"
+        for text in (
+            str(identity),
+            identity.hex,
+            identity.hex.upper(),
+            f"flow-{identity}",
+            f"flow {identity.hex}",
+            trace,
+        ):
+            assert mask(text) == text
+
+
+@pytest.mark.parametrize("around", ["{}{}", "{}-{}", "{} {}", "x{}{}", "{}{}x"])
+def test_a_card_number_with_more_beside_it_than_an_id_has_is_found(around: str) -> None:
+    assert holds_card_number(around.format(luhn_number("411111111111111"), "a" * 17))
 
 
 def test_a_card_number_beside_another_number_is_found() -> None:

@@ -65,3 +65,10 @@ def test_what_the_broker_gave_up_is_read_from_the_brokers_headers_only() -> None
     assert (letter.reason, letter.attempts, letter.user) == ("delivery_limit", 1, "checkout")
     assert letter.error_at is None
     assert str(letter.message_id) == ID
+
+
+def test_the_flow_and_the_trace_of_a_dead_letter_stay_as_they_are() -> None:
+    digits = "4111111111111111"
+    flow, trace = digits + "a" * 16, f"00-{digits}{'a' * 16}-{digits}-01"
+    letter = read_letter(incoming(OURS | {"traceparent": trace}, correlation_id=flow))
+    assert (letter.correlation_id, letter.headers["traceparent"]) == (flow, trace)

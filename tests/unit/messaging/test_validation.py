@@ -218,11 +218,12 @@ def test_a_card_number_beside_the_body_is_refused(changes: dict[str, Any]) -> No
     assert refused.value.code == "card_number"
 
 
-def test_an_id_or_a_trace_of_hexadecimal_digits_is_no_card_number() -> None:
+@pytest.mark.parametrize("letter", ["a", "A"])
+def test_an_id_or_a_trace_of_hexadecimal_digits_is_no_card_number(letter: str) -> None:
     digits = CARD.replace(" ", "")
     validate_message(
         incoming(
-            correlation_id=f"{digits}{'a' * 16}",
+            correlation_id=f"{digits}{letter * 16}",
             headers=HEADERS | {"traceparent": f"00-{digits}{'a' * 16}-{digits}-01"},
         ),
         handlers,

@@ -59,6 +59,7 @@ def test_the_ladder_is_1_5_30_minutes_2_hours_then_every_4_hours_for_4_days() ->
         ("jane@example.com\r\nBcc: x@example.com", "<address> Bcc: <address>"),
         ("a\x00b\u202ec\x1b[31m", "a b c [31m"),
         ("x" * 900, "x" * 500),
+        ("5.1.1 unknown si4111111111111111.7 - gsmtp", "5.1.1 unknown si************1111.7 - gsmtp"),
     ],
 )
 def test_a_servers_words_are_kept_without_addresses_on_one_line(said: str, kept: str) -> None:
