@@ -106,9 +106,10 @@ async def test_what_is_mended_in_time_is_handled_after_all(quick: System) -> Non
         await _sql(quick, "purchases", "ALTER TABLE refund RENAME TO refund_away")
         body = refund(order).model_dump_json(exclude_none=True).encode()
         identity = await checkout.send("purchases.refund.request.v1", body, reply=True)
+        answers = checkout.answers.setdefault(identity, asyncio.Queue())
         await wait_until(lambda: _climbed(quick), 15, what="it waits on the ladder")
         await _sql(quick, "purchases", "ALTER TABLE refund_away RENAME TO refund")
-        answer = await asyncio.wait_for(checkout.answers[identity].get(), 20)
+        answer = await asyncio.wait_for(answers.get(), 20)
         assert answer.code is None, "the caller gets its reply although the message came the long way"
     assert await _errors(quick) == []
 
