@@ -53,6 +53,19 @@ async def lock_entry(work: UnitOfWork, error_id: UUID) -> ErrorEntry:
     return entry
 
 
+async def is_about_forgotten(work: UnitOfWork, error_id: UUID) -> bool:
+    """Whether an entry of this client is about a purchase that is anonymized: nothing personal is kept with it.
+
+    To be asked before the entry is locked: whoever removes personal data locks in this order too.
+    """
+    reference_number = await work.session.scalar(
+        select(ErrorEntry.reference_number).where(
+            ErrorEntry.id == error_id, ErrorEntry.client_id == work.context.client_id
+        )
+    )
+    return reference_number is not None and await is_forgotten(work, {reference_number})
+
+
 def error_not_found(error_id: UUID) -> Refused:
     """The refusal for an entry that is not there, or is another client's: the two look the same."""
     return Refused("error_not_found", "There is no such error.", error_id=str(error_id))

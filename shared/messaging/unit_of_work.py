@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -36,6 +36,10 @@ class UnitOfWork:
     context: MessageContext
     woken: set[str] = field(default_factory=set)
     """Who has something to do once this is committed: jobs by name, and the relay."""
+
+    def without_reason(self) -> "UnitOfWork":
+        """The same piece of work; the words of whoever wants it, which may tell of a person, go no further."""
+        return replace(self, context=replace(self.context, reason=None))
 
     def wake(self, job: str) -> None:
         """Let a job of this service look for work as soon as this piece of work is committed."""

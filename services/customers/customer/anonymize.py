@@ -1,7 +1,6 @@
 """Removing what is personal about a customer, for good. Rule: docs/domain.md, "Removing personal data"."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -36,7 +35,7 @@ async def anonymize_customer(work: UnitOfWork, command: AnonymizeCustomer) -> Cu
     `customer_anonymized`, `customer_is_alias`, `refund_open`. The reason given for it is not kept: it may name
     whom nobody is to know any more.
     """
-    work = without_reason(work)
+    work = work.without_reason()
     await lock_client(work)
     customer = await lock_customer(
         work, command.customer_id, expected_version=command.expected_version, check=check_no_open_refund
@@ -56,11 +55,6 @@ async def anonymize_customer(work: UnitOfWork, command: AnonymizeCustomer) -> Cu
         if member.id != customer.id:
             await _close(work, member, ())
     return await _close(work, customer, purchases)
-
-
-def without_reason(work: UnitOfWork) -> UnitOfWork:
-    """The same piece of work; the words of whoever wants it, which may tell of a person, go no further."""
-    return replace(work, context=replace(work.context, reason=None))
 
 
 def anonymized_events(customer: Customer, purchases: Sequence[PurchaseNumbers]) -> Iterator[CustomerAnonymized]:

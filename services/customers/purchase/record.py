@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
-from services.customers.customer.anonymize import anonymized_events, without_reason
+from services.customers.customer.anonymize import anonymized_events
 from services.customers.customer.create import add_customer
 from services.customers.customer.store import close_change, read_customer
 from services.customers.identity.rules import identity_of
@@ -78,7 +78,7 @@ async def _assign_reference(work: UnitOfWork, known: KnownCustomer, reference: s
 
 async def _record_of_forgotten(work: UnitOfWork, event: PurchaseRecorded, customer_id: UUID) -> None:
     """The reason that came with the purchase may tell of the person: it goes no further."""
-    work = without_reason(work)
+    work = work.without_reason()
     customer = await read_customer(work, customer_id)
     known = KnownCustomer(customer.id, customer.root_id, customer.customer_reference)
     await insert_purchase(work, event, known, card_last4=None)

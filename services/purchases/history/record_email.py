@@ -2,7 +2,6 @@
 
 from datetime import datetime
 
-from services.purchases.history.rules import anonymized_facts
 from services.purchases.history.store import Entry, add_entry, hold_purchase
 from services.purchases.models import Facts
 from services.purchases.purchase.store import not_found
@@ -31,6 +30,5 @@ async def _record(
     purchase = await hold_purchase(work, event.reference_number)
     if purchase is None:
         raise not_found(event.reference_number, None)
-    about: Facts = {"email_id": str(event.email_id), "email_type": event.email_type, "email_subject": event.subject}
-    entry = Entry(subject, anonymized_facts(about | facts) if purchase.anonymized_at else about | facts)
-    await add_entry(work, purchase, entry, at=at)
+    mail: Facts = {"email_id": str(event.email_id), "email_type": event.email_type, "email_subject": event.subject}
+    await add_entry(work, purchase, Entry(subject, mail | facts), at=at)

@@ -60,14 +60,23 @@ async def hold_purchase(work: UnitOfWork, reference_number: str) -> HasHistory |
     return HeldPurchase(found.id, reference_number, found.anonymized_at) if found is not None else None
 
 
+def about(work: UnitOfWork, purchase: HasHistory) -> UnitOfWork:
+    """The piece of work as it may be told with this purchase: without the words of whoever wants it, if the purchase
+    is anonymized. docs/domain.md, "Removing personal data"."""
+    return work.without_reason() if purchase.anonymized_at is not None else work
+
+
 async def add_entry(work: UnitOfWork, purchase: HasHistory, entry: Entry, *, at: datetime | None = None) -> None:
     """Write an automatic entry, which nothing in the same transaction reads, and tell of it.
 
     The purchase's version stays: nothing that decides has changed. The reason that somebody gave is kept as the fact
-    `reason_given`, unless nothing personal may be stored any more.
+    `reason_given`. Nothing personal is kept of a purchase that is anonymized.
     """
     at = at or datetime.now(UTC)
-    facts = entry.facts | {"reason_given": None if purchase.anonymized_at else work.context.reason}
+    work = about(work, purchase)
+    facts = entry.facts | {"reason_given": work.context.reason}
+    if purchase.anonymized_at is not None:
+        facts = anonymized_facts(facts)
     row: dict[str, Any] = {
         "id": new_id(),
         "purchase_id": purchase.id,

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
 from sqlalchemy.orm.attributes import set_committed_value
 
-from services.purchases.history.store import Entry, add_entry
+from services.purchases.history.store import Entry, about, add_entry
 from services.purchases.models import Item, Purchase, SearchKey
 from services.purchases.purchase.messages import AnyPurchase, NewPurchase, money
 from services.purchases.purchase.rules import REFERENCE_NUMBERS, Price, PurchaseFacts
@@ -180,8 +180,9 @@ async def close_change(
 
 async def publish(work: UnitOfWork, purchase: AnyPurchase, *events: Event) -> None:
     """Tell every listener; what is about one purchase leaves one after the other."""
+    told = about(work, purchase)
     for event in events:
-        await work.publish(event, order_key=purchase.id, subject=purchase.reference_number)
+        await told.publish(event, order_key=purchase.id, subject=purchase.reference_number)
 
 
 def _status_changed(purchase: Purchase, old_status: PurchaseStatus) -> PurchaseStatusChanged:

@@ -11,6 +11,7 @@ from services.purchases.refund.provider import OutcomeUnknown, PaidOut, PayoutOu
 from services.purchases.refund.rules import status_after_refund
 from services.purchases.refund.store import HeldRefund
 from shared.contracts.errorlog import PurchasesErrorRaised
+from shared.contracts.personal import REMOVED
 from shared.contracts.purchases import PurchaseStatus, RefundCompleted, RefundFailed, RefundState
 from shared.contracts.values import as_line
 from shared.messaging.leased_job import release
@@ -62,7 +63,7 @@ async def _fail(work: UnitOfWork, held: HeldRefund, refused: PayoutRefused) -> N
     """The money stays where it is: what was promised may be refunded again."""
     purchase, refund = held.purchase, held.refund
     refund.state = RefundState.FAILED
-    refund.failure = outside_line(refused.failure, fallback=NO_WORDS)
+    refund.failure = REMOVED if purchase.anonymized_at else outside_line(refused.failure, fallback=NO_WORDS)
     purchase.refunded -= refund.amount
     for line, item in held.taken:
         item.refunded -= line.amount

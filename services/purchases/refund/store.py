@@ -14,6 +14,7 @@ from sqlalchemy import Executable, Row, Uuid, and_, bindparam, case, column, fun
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by, insert
 from sqlalchemy.orm.attributes import flag_modified
 
+from services.purchases.history.store import about
 from services.purchases.models import (
     OPEN_REFUNDS,
     Item,
@@ -124,13 +125,13 @@ def _row(work: UnitOfWork, purchase: Purchase, command: RequestRefund, plan: Ref
         "amount": plan.amount,
         "tax": plan.tax,
         "reason": command.reason,
-        "remark": command.remark,
+        "remark": REMOVED if purchase.anonymized_at and command.remark else command.remark,
         "notify_customer": command.notify_customer,
         "attempts": 0,
         "actor": work.context.actor,
         "correlation_id": work.context.correlation_id,
         "traceparent": work.context.traceparent,
-        "reason_given": None if purchase.anonymized_at else work.context.reason,
+        "reason_given": about(work, purchase).context.reason,
     }
 
 
@@ -294,7 +295,8 @@ async def write(work: UnitOfWork, held: Iterable[HeldRefund]) -> None:
 
 
 async def anonymize_refunds(work: UnitOfWork, purchase_ids: Sequence[UUID]) -> None:
-    """Take out of the refunds of these purchases what a person has written."""
+    """Take out of the refunds of these purchases what a person has written, and what a provider said."""
     of_these = update(Refund).where(Refund.purchase_id.in_(purchase_ids))
     await work.session.execute(of_these.where(Refund.remark.is_not(None)).values(remark=REMOVED))
+    await work.session.execute(of_these.where(Refund.failure.is_not(None)).values(failure=REMOVED))
     await work.session.execute(of_these.values(reason_given=None))

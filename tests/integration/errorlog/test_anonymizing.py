@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from services.errorlog.anonymize import anonymize_errors
+from services.errorlog.complete import complete_error
 from shared.contracts.customers import CustomerAnonymized
-from shared.contracts.errorlog import PurchasesErrorRaised
+from shared.contracts.errorlog import CompleteError, PurchasesErrorRaised
 from shared.ids import new_id
 from tests.integration.errorlog.log import Log, dead_letter, json_body
 
@@ -68,6 +69,21 @@ async def test_notes_and_facts_of_a_raised_error_go(log: Log, late: bool) -> Non
     (entry,) = await log.entries()
     assert (entry.note, entry.facts) == ("XXX", {"who": "XXX", "refund_id": "r-1", "tries": 3})
     assert "Forgotten" not in await everything(log)
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_what_is_written_when_an_error_is_completed_is_not_kept(log: Log, late: bool) -> None:
+    await log.raise_error(PurchasesErrorRaised(error_type="refund_failed", title="Failed", reference_number=NUMBER))
+    (entry,) = await log.entries()
+    if late:
+        await forget(log)
+    async with log.act(reason="Forgotten wrote") as work:
+        await complete_error(work, CompleteError(error_id=entry.id, note="Forgotten called"))
+    if not late:
+        await forget(log)
+    (entry,) = await log.entries()
+    assert (entry.completion_note, entry.completion_reason) == ("XXX", "XXX")
+    assert "Forgotten" not in str(await log.outbox_rows())
 
 
 async def test_others_are_left_alone(log: Log) -> None:

@@ -1,8 +1,11 @@
 """Contacts of unpaid purchases follow the customer; those of a forgotten customer go."""
 
 import pytest
+from sqlalchemy import select
 
 from services.purchases.history.record_email import record_bounced
+from services.purchases.models import PurchasesTables
+from services.purchases.payment.record import record_payment
 from services.purchases.purchase.anonymize import anonymize_purchases
 from services.purchases.purchase.update_contact import update_contact
 from services.purchases.purchase.view import get_purchase
@@ -13,9 +16,11 @@ from shared.contracts.notifications import EmailBounced, EmailType
 from shared.contracts.purchases import (
     ContactRole,
     GetPurchase,
+    Payment,
     PaymentType,
     PurchaseChanged,
     PurchaseView,
+    RecordPayment,
     RefundReason,
     SearchPurchases,
     UpdatePurchaseContact,
@@ -23,7 +28,8 @@ from shared.contracts.purchases import (
 from shared.contracts.refusals import Refused
 from shared.ids import new_id
 from tests.integration.purchases.arranging import PurchasesService, recorded, refund
-from tests.support.make import contact, order
+from tests.integration.purchases.payouts import ScriptedProvider, hand_out_refunds
+from tests.support.make import ORDERED_AT, contact, euros, order
 from tests.support.service import context
 
 
@@ -47,6 +53,13 @@ async def anonymize(service: PurchasesService, purchase: PurchaseChanged, client
     event = CustomerAnonymized(customer_id=new_id(), version=2, reference_numbers=(purchase.reference_number,))
     async with service.work(context(client)) as work:
         await anonymize_purchases(work, event)
+
+
+async def everything_stored(service: PurchasesService) -> str:
+    """Every row of every table, the inbox and the outbox too."""
+    async with service.sessions() as session:
+        tables = PurchasesTables.metadata.sorted_tables
+        return str([(await session.execute(select(table))).all() for table in tables])
 
 
 async def test_the_contacts_of_an_unpaid_purchase_follow(service: PurchasesService) -> None:
@@ -97,3 +110,34 @@ async def test_of_a_forgotten_customer_the_money_stays_and_the_person_goes(servi
     with pytest.raises(Refused, match="purchase_anonymized"):
         async with service.work(context()) as work:
             await update_contact(work, update(purchase, ContactRole.BILLING))
+
+
+@pytest.mark.usefixtures("no_other_refunds")
+async def test_what_is_written_about_a_forgotten_customer_later_is_not_kept(service: PurchasesService) -> None:
+    """Every free text that a command may bring, and what the provider says, wherever it could be stored."""
+    canary = "canary"
+    purchase = await recorded(service, order(paid=400))
+    await anonymize(service, purchase)
+    rest = Payment(amount=euros(600), paid_at=ORDERED_AT)
+    async with service.work(context(reason=f"{canary} wrote")) as work:
+        await record_payment(work, RecordPayment(reference_number=purchase.reference_number, payment=rest))
+    async with service.work(context(reason=f"{canary} called")) as work:
+        wanted = refund(purchase, reason=RefundReason.OTHER, remark=f"{canary} is angry")
+        await request_refund(work, wanted)
+    await hand_out_refunds(service, ScriptedProvider(refuse=f"the account of {canary} is closed"))
+
+    shown = await view(service, purchase.reference_number)
+    assert (shown.refunds[0].remark, shown.refunds[0].failure, shown.refunds[0].reason) == ("XXX", "XXX", "other")
+    requested = next(entry for entry in shown.history if entry.subject == "refund.requested")
+    assert (requested.facts["remark"], requested.facts["reason"]) == ("XXX", "other")
+    assert canary not in await everything_stored(service)
+
+
+@pytest.mark.usefixtures("no_other_refunds")
+async def test_what_a_provider_said_of_a_customer_goes_with_the_customer(service: PurchasesService) -> None:
+    purchase = await recorded(service)
+    async with service.work(context()) as work:
+        await request_refund(work, refund(purchase))
+    await hand_out_refunds(service, ScriptedProvider(refuse="the account of Forgotten is closed"))
+    await anonymize(service, purchase)
+    assert (await view(service, purchase.reference_number)).refunds[0].failure == "XXX"
