@@ -75,12 +75,10 @@ class Principals(BaseModel):
         """Raises Refused unless this user may send this. Services carry on what their callers were allowed."""
         if not self.isolated:
             return
-        if kind is QueueKind.EVENTS:
-            if user != key.split(".", 1)[0]:
-                raise Refused("forbidden_publisher", "An event may be published by its owner only.", key=key)
-            return
+        if kind is QueueKind.EVENTS and user != key.split(".", 1)[0]:
+            raise Refused("forbidden_publisher", "An event may be published by its owner only.", key=key)
         if user in SERVICES:
-            if client == ALL_CLIENTS and kind is not QueueKind.QUERIES:
+            if client == ALL_CLIENTS and kind is QueueKind.COMMANDS:
                 raise Refused("forbidden_client", "A command is for one client.")
             return
         principal = self.peers.get(user)

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 
+from shared.contracts.errorlog import ErrorRaised
 from shared.contracts.message import Data
 from shared.contracts.notifications import EmailSent
 from shared.contracts.purchases import GetPurchase, RequestRefund
@@ -39,16 +40,25 @@ async def on_email_sent(_event: EmailSent, _work: UnitOfWork) -> None:
     raise NotImplementedError
 
 
+listening = Handlers("errorlog")
+
+
+@listening.event(ErrorRaised, pattern="*.error.raised.v1")
+async def on_error_raised(_event: ErrorRaised, _work: UnitOfWork) -> None:
+    raise NotImplementedError
+
+
 principals = Principals(
     peers={
         "checkout": Principal(
-            sends=frozenset({RequestRefund.key, GetPurchase.key}),
+            sends=frozenset({RequestRefund.key, GetPurchase.key, "checkout.error.raised.v1"}),
             clients=frozenset({"shop"}),
             acts_for=("service:checkout",),
         ),
         "console": Principal(
             sends=frozenset({GetPurchase.key, RequestRefund.key}), clients="*", acts_for=("user:*",), all_clients=True
         ),
+        "loose": Principal(clients="*", acts_for=("service:checkout",)),
     }
 )
 
@@ -151,6 +161,61 @@ def test_an_event_of_another_publisher_is_refused() -> None:
     assert code(spoofed) == "forbidden_publisher"
 
 
+def event(user: str, key: str, **headers: str) -> IncomingMessage:
+    return incoming(
+        kind=QueueKind.EVENTS,
+        queue="errorlog.events",
+        exchange=names.EVENTS,
+        key=key,
+        user=user,
+        body=b'{"error_type": "payment_failure", "title": "No answer"}',
+        headers=HEADERS | {name.replace("_", "-"): value for name, value in headers.items()},
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"client_id": "other"}, "forbidden_client"),
+        ({"client_id": "*"}, "forbidden_client"),
+        ({"actor": "user:ada"}, "forbidden_actor"),
+        ({"actor": "service:purchases"}, "forbidden_actor"),
+        ({"key": "checkout.unknown.raised.v1"}, "unexpected_route"),
+        ({"key": "loose.error.raised.v1", "user": "loose"}, "forbidden_action"),
+        ({"key": "stranger.error.raised.v1", "user": "stranger"}, "forbidden_action"),
+    ],
+)
+def test_an_event_of_a_peer_is_for_its_clients_and_in_its_names_only(changes: dict[str, str], expected: str) -> None:
+    """A peer of one client could write into another client's error log, as any person."""
+    sent = event(**({"user": "checkout", "key": "checkout.error.raised.v1"} | changes))
+    with pytest.raises(Refused) as refused:
+        validate_message(sent, listening, principals)
+    assert refused.value.code == expected
+
+
+def test_a_peers_own_event_is_taken() -> None:
+    request = validate_message(event("checkout", "checkout.error.raised.v1"), listening, principals)
+    assert (request.context.client_id, request.context.actor) == ("shop", "service:checkout")
+
+
+@pytest.mark.parametrize("client", ["shop", "platform", "*"])
+def test_an_event_of_a_service_carries_on_what_its_caller_was_allowed(client: str) -> None:
+    sent = event("directory", "directory.error.raised.v1", client_id=client, actor="user:ada")
+    assert validate_message(sent, listening, principals).context.client_id == client
+
+
+def test_where_nothing_proves_a_user_events_are_not_checked_either() -> None:
+    sent = event("guest", "checkout.error.raised.v1", client_id="other")
+    assert validate_message(sent, listening, Principals(isolated=False)).context.client_id == "other"
+
+
+def test_what_is_refused_before_the_client_is_proved_says_so() -> None:
+    """A card number in a header was the reason, and the dead letter stood in the log of a client it only named."""
+    assert (
+        code(incoming(headers={"client-id": "other", "actor": "service:checkout", "note": CARD})) == "forbidden_client"
+    )
+
+
 def test_all_clients_are_for_queries_of_those_who_may() -> None:
     query = incoming(
         kind=QueueKind.QUERIES,
@@ -199,22 +264,22 @@ def test_a_reply_goes_to_the_callers_own_queue_only(reply_to: str | None, usable
 
 
 CARD = "4111 1111 1111 1111"
-HEADERS = {"client-id": "shop", "actor": "service:checkout"}
+PERSON = {"client-id": "shop", "actor": "user:kim"}
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param({"headers": HEADERS | {"client-id": CARD.replace(" ", "")}}, id="client"),
-        pytest.param({"headers": HEADERS | {"actor": f"user:{CARD.replace(' ', '')}"}}, id="actor"),
-        pytest.param({"headers": HEADERS | {"note": CARD}}, id="any header"),
-        pytest.param({"headers": HEADERS | {CARD: "note"}}, id="name of a header"),
+        pytest.param({"headers": PERSON | {"client-id": CARD.replace(" ", "")}}, id="client"),
+        pytest.param({"headers": PERSON | {"actor": f"user:{CARD.replace(' ', '')}"}}, id="actor"),
+        pytest.param({"headers": PERSON | {"note": CARD}}, id="any header"),
+        pytest.param({"headers": PERSON | {CARD: "note"}}, id="name of a header"),
         pytest.param({"correlation_id": f"order {CARD}"}, id="correlation id"),
     ],
 )
 def test_a_card_number_beside_the_body_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(Refused) as refused:
-        validate_message(incoming(**changes), handlers, principals)
+        validate_message(incoming(user="console", **({"headers": PERSON} | changes)), handlers, principals)
     assert refused.value.code == "card_number"
 
 
