@@ -45,17 +45,18 @@ def mask(text: str) -> str:
 
 def texts(value: Any) -> Iterator[str]:
     """Every text in a parsed JSON value, keys included, and whole numbers long enough to be a card number."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield key
-            yield from texts(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from texts(item)
-    elif isinstance(value, int) and value >= 10 ** (_SHORTEST - 1):
-        yield str(value)
+    waiting = [value]  # no recursion: a body may be nested more deeply than calls may
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, dict):
+            yield from part
+            waiting += part.values()
+        elif isinstance(part, list):
+            waiting += part
+        elif isinstance(part, int) and part >= 10 ** (_SHORTEST - 1):
+            yield str(part)
 
 
 def _card_spans(text: str) -> Iterator[tuple[int, int]]:

@@ -46,12 +46,11 @@ def without_reason(headers: Any) -> ColumnElement[Any]:
 
 
 def anonymized_body(body: bytes) -> bytes:
-    """A message without personal data; of what is not JSON nothing stays."""
+    """A message without personal data; of what is not JSON, or nested beyond reason, nothing stays."""
     try:
-        value = json.loads(body)
+        return json.dumps(anonymized(json.loads(body)), ensure_ascii=False, separators=(",", ":")).encode()
     except (ValueError, RecursionError):
         return REMOVED.encode()
-    return json.dumps(anonymized(value), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 async def lock_for_storing(session: AsyncSession, *subjects: str) -> None:

@@ -94,6 +94,7 @@ BODIES: Final = (
     Case("card number, escaped", "card_number", _with(f'"{_ESCAPED}"')),
     Case("card number as a number", "card_number", _with(CANARIES[3])),
     Case("card number as a name", "card_number", _with(f'{{"{CANARIES[0]}": 1}}')),
+    Case("card number in 500 lists", "card_number", _with("[" * 500 + f'"{CANARIES[0]}"' + "]" * 500)),
     Case("card number in no JSON", "invalid_json", lambda _: f"card={_GROUPED}".encode()),
     Case("card number escaped in no JSON", "invalid_json", lambda _: f'{{"card": "{_ESCAPED}"'.encode()),
     Case("card number in UTF-16", "invalid_json", lambda _: f'"{CANARIES[0]}"'.encode("utf-16")),

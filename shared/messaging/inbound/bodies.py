@@ -99,11 +99,11 @@ def masked(body: bytes) -> bytes:
     """The body with every card number masked; for copies that people will look at."""
     try:
         value = json.loads(body, object_pairs_hook=_pairs)
+        if not any(holds_card_number(text) for text in texts(value)):
+            return body
+        return json.dumps(_mask_value(value), ensure_ascii=False).encode("utf-8", "replace")
     except (ValueError, RecursionError):
         return _masked_text(body)
-    if not any(holds_card_number(text) for text in texts(value)):
-        return body
-    return json.dumps(_mask_value(value), ensure_ascii=False).encode("utf-8", "replace")
 
 
 def _masked_text(body: bytes) -> bytes:
@@ -117,12 +117,25 @@ def _masked_text(body: bytes) -> bytes:
 
 
 def _mask_value(value: Any) -> Any:
+    """The value with every card number masked in place. No recursion, as in `texts`."""
+    top = [value]
+    waiting: list[Any] = [top]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            fields = {mask(key): _mask_single(item) for key, item in part.items()}
+            part.clear()
+            part.update(fields)
+            waiting += fields.values()
+        elif isinstance(part, list):
+            part[:] = map(_mask_single, part)
+            waiting += part
+    return top[0]
+
+
+def _mask_single(value: Any) -> Any:
     if isinstance(value, str):
         return mask(value)
-    if isinstance(value, dict):
-        return {mask(key): _mask_value(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_mask_value(item) for item in value]
     if isinstance(value, int) and not isinstance(value, bool) and holds_card_number(str(value)):
         return mask(str(value))
     return value

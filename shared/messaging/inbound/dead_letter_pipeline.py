@@ -27,6 +27,8 @@ from shared.messaging.unit_of_work import UnitOfWork
 
 ACTOR: Final = "service:errorlog"
 NO_CLIENT: Final = "*"
+_MOST_ATTEMPTS: Final = 2**31 - 1
+"""What the column of the error log holds."""
 
 
 class Died(Message):
@@ -91,18 +93,18 @@ def read_letter(incoming: IncomingMessage) -> DeadLetter:
         }
     )
     original_id = own.get("message-id") if own else incoming.message_id
-    attempts = None if death else incoming.headers.get(PREFIX + "attempts")
+    attempts = death.get("count") if death else incoming.headers.get(PREFIX + "attempts")
     return DeadLetter(
-        queue=own.get("queue") or death.get("queue") or incoming.key,
+        queue=own.get("queue") or _word(death.get("queue")) or incoming.key,
         key=own.get("key") or _first(death.get("routing-keys")) or incoming.key,
-        exchange=own.get("exchange") or death.get("exchange") or incoming.exchange,
+        exchange=own.get("exchange") or _word(death.get("exchange")) or incoming.exchange,
         user=own.get("user") or incoming.user,
         client_id=_text(incoming, "client-id"),
         actor=_text(incoming, "actor"),
         message_id=_uuid(original_id),
         correlation_id=correlation_of(incoming),
-        reason=own.get("reason") or death.get("reason") or "unknown",
-        attempts=attempts if isinstance(attempts, int) else int(death.get("count") or 0),
+        reason=own.get("reason") or _word(death.get("reason")) or "unknown",
+        attempts=attempts if isinstance(attempts, int) and 0 <= attempts <= _MOST_ATTEMPTS else 0,
         handler=own.get("handler"),
         error_type=own.get("error-type"),
         error_at=own.get("error-at"),
@@ -129,8 +131,12 @@ def _broker_death(headers: Mapping[str, Any]) -> dict[str, Any]:
     return dict(first) if isinstance(first, dict) else {}
 
 
+def _word(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
 def _first(value: object) -> str | None:
-    return value[0] if isinstance(value, list) and value and isinstance(value[0], str) else None
+    return _word(value[0]) if isinstance(value, list) and value else None
 
 
 def _text(incoming: IncomingMessage, header: str) -> str | None:
@@ -148,5 +154,5 @@ def _uuid(value: str | None) -> UUID | None:
 def _moment(value: str | None) -> datetime:
     try:
         return datetime.fromisoformat(value or "").astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         return datetime.now(UTC)

@@ -45,7 +45,7 @@ class IncomingMessage:
 
     def reply_queue(self, *, isolated: bool) -> str | None:
         """The caller's reply queue, if it is the caller's: `replies.<user>.<anything>`. Nobody else's is written to."""
-        if not self.reply_to or len(self.reply_to) > 255:  # noqa: PLR2004 - the longest AMQP short string
+        if not self.reply_to or len(self.reply_to.encode()) > 255:  # noqa: PLR2004 - the longest AMQP short string
             return None
         prefix = f"replies.{self.user}." if isolated else "replies."
         return self.reply_to if self.reply_to.startswith(prefix) and self.reply_to != prefix else None

@@ -3,7 +3,8 @@
 AMQP promises UTF-8 in short strings and seconds in timestamps; the broker passes on whatever bytes a sender put
 there. pamqp raises on them, aiormq then drops the connection, the broker delivers the same message again, and so on
 until its delivery limit: fifty reconnects, in which nothing else is handled. Here such a value is read as one that
-admission refuses, so that the sender gets its problem reply and the next message its turn.
+admission refuses, so that the sender gets its problem reply and the next message its turn. It never becomes longer than
+it came: some properties are sent on, and a short string has 255 bytes.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from pamqp import decode
 Decoder = Callable[[bytes], tuple[int, Any]]
 _TIMESTAMP_BYTES: Final = 8
 _LENGTH_BYTES: Final = 4
+SUBSTITUTE: Final = "\x1a"
+"""In the place of bytes that are no text: ASCII's own character for this. U+FFFD would take three bytes for one."""
 _timestamp: Final[Decoder] = decode.METHODS["timestamp"]
 _table: Final[Decoder] = decode.METHODS["table"]
 
@@ -27,9 +30,12 @@ def read_leniently() -> None:
 
 
 def read_short_text(value: bytes) -> tuple[int, str]:
-    """A short string; bytes that are no text become U+FFFD, which no id, name or media type of ours may hold."""
+    """A short string; in the place of bytes that are no text stands a character that no id or name of ours may hold."""
     end = 1 + value[0]
-    return end, value[1:end].decode("utf-8", "replace")
+    try:
+        return end, value[1:end].decode("utf-8")
+    except UnicodeDecodeError:
+        return end, value[1:end].decode("utf-8", "replace").replace("\ufffd", SUBSTITUTE)
 
 
 def read_timestamp(value: bytes) -> tuple[int, datetime | None]:
@@ -44,5 +50,5 @@ def read_headers(value: bytes) -> tuple[int, dict[str, Any]]:
     """The headers; none if one of them cannot be read, so that the message names no client and is refused."""
     try:
         return _table(value)
-    except (ValueError, OverflowError, OSError, RecursionError):
+    except Exception:  # noqa: BLE001 - whatever pamqp stumbles over, its length tells where the next property begins
         return _LENGTH_BYTES + int.from_bytes(value[:_LENGTH_BYTES], "big"), {}

@@ -12,6 +12,7 @@ from shared.contracts.values import Problem
 from shared.ids import new_id
 from shared.messaging import names
 from shared.messaging.outbound.publisher import Publisher, PublishFailed, PublishUnknown
+from shared.observability.logs import logger
 from shared.observability.metrics import Metrics
 
 JSON: Final = "application/json"
@@ -101,5 +102,8 @@ class Replies:
                 self._total.labels("sent").inc()
             except (PublishFailed, PublishUnknown):
                 self._total.labels("failed").inc()
+            except Exception as error:  # noqa: BLE001 - one answer that cannot be written must not end all answering
+                self._total.labels("failed").inc()
+                logger().error("reply_not_sent", routing_key=addressed.message.type, error=error)
             finally:
                 self._waiting.task_done()

@@ -52,13 +52,23 @@ class Retry:
             await self.dead_letter(incoming, Cause(reason, cause.handler, cause.error, cause.detail))
             return
         step = names.RETRY_DELAYS[attempts - 1]
-        copy = self._copy(incoming, incoming.body, attempts=attempts, message_id=incoming.message_id)
-        await self._publish(copy, names.RETRY, f"{step.name}.{incoming.queue}")
+        await self._publish(self.retry_copy(incoming, attempts), names.RETRY, f"{step.name}.{incoming.queue}")
         self._metrics.messages_retried_total.labels(incoming.queue, step.name).inc()
         logger().warning("message_deferred", **_story(incoming, cause), attempt=attempts)
 
     async def dead_letter(self, incoming: IncomingMessage, cause: Cause) -> None:
         """Give the message to the error log, with all that is needed to mend the cause and handle it again."""
+        own = incoming.service == "errorlog"
+        await self._publish(self.dead_copy(incoming, cause), names.PARKED if own else names.DEAD, incoming.queue)
+        self._metrics.messages_dead_total.labels(incoming.queue, cause.reason).inc()
+        logger().error("message_dead", **_story(incoming, cause), attempt=incoming.attempts)
+
+    def retry_copy(self, incoming: IncomingMessage, attempts: int) -> aio_pika.Message:
+        """What waits on the retry ladder: the body as it came, under the id it came with."""
+        return self._copy(incoming, incoming.body, attempts=attempts, message_id=incoming.message_id)
+
+    def dead_copy(self, incoming: IncomingMessage, cause: Cause) -> aio_pika.Message:
+        """What the error log gets: masked, and under an id of its own, since a message may die again after a retry."""
         body = masked(incoming.body[:MAX_BODY]) if not incoming.content_encoding else NOT_READABLE
         headers = {
             "message-id": incoming.message_id,
@@ -71,12 +81,7 @@ class Retry:
             "reference": _reference(body),
             "truncated-from": str(len(incoming.body)) if len(incoming.body) > MAX_BODY else None,
         }
-        # A dead letter has an id of its own: the same message may die again after it was retried.
-        copy = self._copy(incoming, body, attempts=incoming.attempts, message_id=str(new_id()), more=headers)
-        own = incoming.service == "errorlog"
-        await self._publish(copy, names.PARKED if own else names.DEAD, incoming.queue)
-        self._metrics.messages_dead_total.labels(incoming.queue, cause.reason).inc()
-        logger().error("message_dead", **_story(incoming, cause), attempt=incoming.attempts)
+        return self._copy(incoming, body, attempts=incoming.attempts, message_id=str(new_id()), more=headers)
 
     def _copy(
         self,

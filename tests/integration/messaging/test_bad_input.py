@@ -291,6 +291,9 @@ ODD_BYTES: dict[str, dict[str, Any]] = {
     "an application that is no text": {"app_id": b"\xc3\x28"},
     "a year no calendar has": {"timestamp": 2**63},
     "the last second there is": {"timestamp": 2**64 - 1},
+    "an answer to a queue that is no text": {"reply_to": b"replies." + TESTER.encode() + b"." + b"\xff" * 200},
+    "a flow that is no text": {"correlation_id": b"\xff" * 255, "message_id": "none"},
+    "255 bytes of no media type": {"content_type": b"\xff" * 255},
 }
 
 

@@ -29,6 +29,7 @@ from shared.messaging.host.service_host import ServiceHost
 from shared.messaging.inbound import consumers as consumers_module
 from shared.messaging.outbound import publisher as publisher_module
 from shared.messaging.outbound.publisher import Publisher, PublishUnknown
+from shared.messaging.outbound.replies import JSON, Replies, Reply
 from shared.observability.metrics import Metrics
 from tests.support.make import order_number, purchase
 from tests.support.proxy import link_to
@@ -128,6 +129,23 @@ async def _publisher(url: str, timeout: float) -> AsyncIterator[Publisher]:
         yield publisher
     finally:
         await asyncio.wait_for(publisher.close(), 10)
+
+
+async def test_a_reply_that_cannot_be_written_does_not_end_all_answering(fresh_system: System) -> None:
+    """The client library raised in the task that sends replies; the task ended, and with it the process."""
+    metrics = Metrics("trap")
+    async with _publisher(fresh_system.amqp_url("purchases"), 10) as publisher:
+        replies = Replies(publisher, service="purchases", user="purchases", metrics=metrics)
+        sending = asyncio.create_task(replies.run())
+        for to in ("replies.checkout." + "x" * 255, "replies.checkout.x"):
+            replies.send(Reply(JSON, b"{}"), to=to, correlation_id="flow", key=GetPurchase.key)
+
+        async def told() -> bool:
+            return [metrics.replies_total.labels(word)._value.get() for word in ("failed", "sent")] == [1, 1]
+
+        await wait_until(told, 10, exact=True, what="one failed, the other left")
+        assert not sending.done()
+        sending.cancel()
 
 
 async def _publish(publisher: Publisher) -> None:

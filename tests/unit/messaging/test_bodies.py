@@ -7,6 +7,7 @@ import pytest
 
 from shared.contracts.purchases import RefundCompleted, RequestRefund
 from shared.contracts.refusals import Refused
+from shared.messaging.anonymization import anonymized_body
 from shared.messaging.inbound.bodies import MAX_BODY, check_envelope, masked, validate
 
 GOOD: dict[str, Any] = {"reference_number": "123456789", "kind": "total", "reason": "goodwill"}
@@ -82,6 +83,47 @@ def test_a_good_body_is_taken() -> None:
 )
 def test_a_bad_body_is_refused_with_its_code(body: bytes, code: str) -> None:
     assert refusal(body).code == code
+
+
+NESTED = [
+    pytest.param(b"[" * depth + b'"4111111111111111"' + b"]" * depth, id=f"{depth} lists")
+    for depth in (200, 500, 900, 990)
+] + [
+    pytest.param(b'{"a":' * depth + b"4111111111111111" + b"}" * depth, id=f"{depth} objects")
+    for depth in (200, 500, 990)
+]
+
+
+@pytest.mark.parametrize("body", NESTED)
+def test_a_card_number_deep_inside_is_found_and_masked(body: bytes) -> None:
+    """The walk over the body went one call deeper with every list, and ended in a RecursionError outside every net."""
+    assert refusal(body).code in {"card_number", "invalid_json"}
+    kept = masked(body)
+    assert b"************1111" in kept
+    assert b"4111" not in kept
+
+
+def test_what_is_masked_keeps_its_form() -> None:
+    body: dict[str, Any] = {
+        "4111111111111111": [1, 4111111111111111, True, None, 2.5, "a 4111 1111 1111 1111 b", {"b": {}}],
+        "c": "d",
+    }
+    assert json.loads(masked(json.dumps(body).encode())) == {
+        "************1111": [1, "************1111", True, None, 2.5, "a **** **** **** 1111 b", {"b": {}}],
+        "c": "d",
+    }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b'{"a":' * depth + b'{"first_name": "Jane"}' + b"}" * depth for depth in (200, 500, 900, 5000)),
+        b'{"note": "x", "b": "\\ud800", "first_name": "Jane"}',
+    ],
+    ids=[*"1234", "half a character"],
+)
+def test_anonymizing_breaks_at_no_body(body: bytes) -> None:
+    assert b"Jane" not in anonymized_body(body)
 
 
 def test_the_fields_at_fault_are_named_and_their_values_are_not() -> None:

@@ -12,8 +12,20 @@ from shared.messaging.inbound.lenient_decoding import read_headers, read_lenient
 
 
 def test_text_that_is_no_utf8_is_read_and_seen_to_be_wrong() -> None:
-    assert read_short_text(b"\x03a\xffbREST") == (4, "a\ufffdb")
+    assert read_short_text(b"\x03a\xffbREST") == (4, "a\x1ab")
     assert read_short_text(b"\x00REST") == (1, "")
+
+
+@pytest.mark.parametrize(
+    "text", [b"\xff" * 255, b"\xc3(" * 127, b"\xf0\x9f" * 127, b"a" * 254 + b"\xff", "\ufffd".encode() * 85]
+)
+def test_a_text_does_not_grow_by_being_read(text: bytes) -> None:
+    """Three bytes for one made 765 of 255; sent on as reply_to or correlation_id they ended the task that sent them."""
+    end, read = read_short_text(bytes([len(text)]) + text)
+    assert end == 1 + len(text)
+    assert len(read.encode()) <= len(text)
+    assert not read.isprintable() or read == text.decode()
+    assert encode.short_string(read)
 
 
 @pytest.mark.parametrize("seconds", [2**63, 2**64 - 1, 2**62])
@@ -45,6 +57,6 @@ def test_what_follows_an_odd_property_is_still_read() -> None:
     raw = frame.marshal(good, 1).replace(encode.short_string("ab"), b"\x02\xff\xfe")
     _, _, read = frame.unmarshal(raw)
     assert isinstance(read, ContentHeader)
-    assert read.properties.message_id == "\ufffd\ufffd"
+    assert read.properties.message_id == "\x1a\x1a"
     assert read.properties.reply_to == "cd"
     assert read.properties.headers == {"x": "y"}

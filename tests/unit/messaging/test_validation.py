@@ -211,7 +211,9 @@ def test_where_nothing_proves_a_user_events_are_not_checked_either() -> None:
 
 def test_what_is_refused_before_the_client_is_proved_says_so() -> None:
     """A card number in a header was the reason, and the dead letter stood in the log of a client it only named."""
-    assert code(incoming(headers={"client-id": "other", "actor": "service:checkout", "note": CARD})) == "forbidden_client"
+    assert (
+        code(incoming(headers={"client-id": "other", "actor": "service:checkout", "note": CARD})) == "forbidden_client"
+    )
 
 
 def test_all_clients_are_for_queries_of_those_who_may() -> None:
