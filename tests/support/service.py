@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, Row, Table, select
+from sqlalchemy import ColumnElement, Row, Table, select, text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from shared.contracts.message import Message
@@ -18,6 +18,7 @@ from shared.messaging.handlers import Handlers
 from shared.messaging.message_context import MessageContext
 from shared.messaging.unit_of_work import RELAY, UnitOfWork, open_unit_of_work
 from tests.support.servers import TestServers
+from tests.support.wait import wait_until
 
 
 def context(client_id: str = "acme", actor: str = "user:ada", **fields: Any) -> MessageContext:
@@ -61,6 +62,18 @@ class ServiceUnderTest:
             result = route.handler(message, work)
             assert inspect.isawaitable(result)
             return await result
+
+    async def until_waiting(self, transactions: int = 1) -> None:
+        """Return when so many transactions wait for the lock of another one."""
+        waiting = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+
+        async def are_waiting() -> bool:
+            async with self.sessions() as session:
+                return bool((await session.execute(waiting)).scalar_one() >= transactions)
+
+        await wait_until(are_waiting, what=f"{transactions} transactions wait for a lock")
 
     async def outbox_rows(self, *where: ColumnElement[bool]) -> Sequence[Row[Any]]:
         """What waits to be sent, in order."""

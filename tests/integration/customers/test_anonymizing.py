@@ -103,7 +103,7 @@ async def test_news_that_come_while_the_person_is_forgotten_do_not_bring_it_back
     async with service.act(client) as work:
         await anonymize_customer(work, AnonymizeCustomer(customer_id=customer))
         late = [asyncio.create_task(service.ask(client, news)) for news in (second, _mail(first))]
-        await _waiting_for_locks(service, len(late))
+        await service.until_waiting(len(late))
     await asyncio.gather(*late)
     await _nothing_came_back(service, client, first, second)
 
@@ -140,17 +140,6 @@ async def _nothing_came_back(
     assert [(a.subject, "title" in a.facts) for a in view.announcements] == [("email.queued", False)]
     told = [m.reference_numbers for m in await service.sent_for(client) if isinstance(m, CustomerAnonymized)]
     assert told == [(first.reference_number,), (second.reference_number,)]
-
-
-async def _waiting_for_locks(service: CustomersService, transactions: int) -> None:
-    """Return when so many transactions wait for another one."""
-    waiting = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    async with asyncio.timeout(5), service.sessions() as session:
-        while (await session.execute(waiting)).scalar_one() < transactions:
-            await session.rollback()
-            await asyncio.sleep(0.01)
 
 
 async def test_aliases_go_with_their_customer_and_stay(service: CustomersService) -> None:
