@@ -381,7 +381,7 @@ def _is_our_own(queue: str, message: dict[str, Any]) -> bool:
     return queue.startswith("ext.") and str(message["properties"].get("correlation_id", "")).startswith("bad input")
 
 
-_DECIMALS = re.compile(r"\d")
+_DECIMALS = re.compile(r"\d+")
 """Of any script; everything between them is passed over, however a number is grouped."""
 
 
@@ -392,7 +392,9 @@ def _holds_canary(*values: object) -> bool:
         )
         for text in texts:
             unescaped = re.sub(r"\\+u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), text)
-            digits = "".join(str(unicodedata.decimal(one)) for one in _DECIMALS.findall(unescaped))
+            digits = "".join(_DECIMALS.findall(unescaped))
+            if not digits.isascii():
+                digits = "".join(str(unicodedata.decimal(one)) for one in digits)
             if any(canary in digits for canary in CANARIES):
                 return True
     return False
