@@ -43,12 +43,13 @@ NOT_ADMITTED: Final = frozenset(
 )
 """Reasons for which a message died before it was known whether its sender may act for the client it names."""
 
-NOT_CHECKED: Final = frozenset({"delivery_limit", "rejected", "expired", "maxlen", "unknown"})
-"""Reasons of the broker itself, which knows nothing of clients."""
+NOT_CHECKED: Final = frozenset({"delivery_limit", "rejected", "expired", "maxlen", "unknown", "not_handled"})
+"""Reasons of the broker itself, which knows nothing of clients, and of what broke, perhaps before they were checked."""
 
 TITLES: Final[Mapping[str, str]] = {
     "attempts_used_up": "failed in every attempt",
     "missing_prerequisite": "waited in vain for what it builds on",
+    "not_handled": "broke what should have handled it",
     "delivery_limit": "brought the service down again and again",
     "card_number": "holds a card number",
     "invalid_body": "does not have the form that was agreed",

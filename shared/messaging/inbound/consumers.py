@@ -17,6 +17,7 @@ from yarl import URL
 
 from shared.messaging import names
 from shared.messaging.inbound.dead_letter_pipeline import DeadLetterPipeline
+from shared.messaging.inbound.last_resort import LastResort
 from shared.messaging.inbound.lenient_decoding import read_leniently
 from shared.messaging.inbound.message_pipeline import MessagePipeline
 from shared.messaging.names import QueueKind, queue_name
@@ -69,6 +70,7 @@ class Consumers:
     ) -> None:
         read_leniently()
         self._receiver = receiver
+        self._last_resort = LastResort(receiver.retry, receiver.handlers.service)
         self._connected = metrics.amqp_connected.labels(f"{receiver.handlers.service} consumers")
         self._connected.set(0)
         self._depth = metrics.queue_messages
@@ -137,6 +139,8 @@ class Consumers:
             self._in_hand.add(task)
             try:
                 await receive(raw)
+            except Exception as error:  # noqa: BLE001 - FastStream would swallow it, and nobody would ever know
+                await self._last_resort.take(raw, error, queue=queue, kind=kind)
             finally:
                 self._in_hand.discard(task)
 

@@ -14,6 +14,7 @@ from shared.contracts.message import Message
 from shared.messaging import names
 from shared.messaging.dead_letter import DeadLetter
 from shared.messaging.handlers import Route
+from shared.messaging.inbound.acknowledgement import acknowledge
 from shared.messaging.inbound.bodies import MAX_BODY, masked
 from shared.messaging.inbound.incoming_message import PREFIX, IncomingMessage, read_incoming
 from shared.messaging.inbound.validation import Request, correlation_of, message_id_of
@@ -75,7 +76,7 @@ class DeadLetterPipeline:
                 await self.retry.dead_letter(incoming, Cause("not_loggable", "log_dead_letter", error))
             else:
                 self.wake(outcome.woken)
-            await raw.ack()
+            await acknowledge(raw)
             return
 
 

@@ -12,6 +12,7 @@ from aio_pika.abc import AbstractIncomingMessage
 from shared.contracts.refusals import MissingPrerequisite, Refused
 from shared.failpoints import failpoint
 from shared.messaging.handlers import Handlers
+from shared.messaging.inbound.acknowledgement import acknowledge
 from shared.messaging.inbound.authorization import PrincipalsFile
 from shared.messaging.inbound.incoming_message import IncomingMessage, read_incoming
 from shared.messaging.inbound.keyed_lock import KeyedLock
@@ -57,11 +58,11 @@ class MessagePipeline:
                 request = validate_message(incoming, self.handlers, self.principals.current)
             except Refused as refusal:
                 await self._turn_away(incoming, refusal)
-                await _acknowledge(raw)
+                await acknowledge(raw)
                 return
             reply = await self._handle(incoming, request)
             failpoint("before_ack")
-            await _acknowledge(raw)
+            await acknowledge(raw)
             failpoint("after_ack")
             if reply is not None:
                 self._answer(incoming, reply)
@@ -177,11 +178,3 @@ def _travelling(incoming: IncomingMessage, request: Request) -> Travelling:
 def _inside_span(request: Request) -> Request:
     """What the work sends continues the span of the work, not that of the message."""
     return replace(request, context=replace(request.context, traceparent=current_traceparent()))
-
-
-async def _acknowledge(raw: AbstractIncomingMessage) -> None:
-    """Acknowledge. Where the connection is gone meanwhile the broker delivers again, and the inbox knows."""
-    try:
-        await raw.ack()
-    except Exception as error:  # noqa: BLE001 - aio-pika raises whatever broke the channel
-        logger().info("acknowledge_failed", error=error)

@@ -83,6 +83,7 @@ def test_the_same_cause_at_another_purchase_or_item_is_an_entry_of_its_own() -> 
         ("attempts_used_up", "demo-shop\n", "checkout", "platform"),
         ("delivery_limit", "demo-shop", "checkout", "platform"),
         ("delivery_limit", "demo-shop", "purchases", "demo-shop"),
+        ("not_handled", "demo-shop", "checkout", "platform"),
     ],
 )
 def test_a_client_named_by_somebody_unproven_is_not_believed(
