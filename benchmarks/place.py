@@ -15,7 +15,7 @@ import yaml
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from benchmarks.hop import ACCOUNTS, LEDGER, TALLY, Account, BookDeposit, LedgerTables, TallyTables
+from benchmarks.hop import ACCOUNTS, LEDGER, TALLY, Account, BookDeposit, DepositBooked, LedgerTables, TallyTables
 from deploy.topology import Topology, build
 from shared.messaging.inbound.authorization import Principal
 from tools.dev.instance import CHECKOUT, Instance
@@ -61,7 +61,9 @@ class Place:
     def environment(self, batch: int) -> dict[str, str]:
         """The settings of both services."""
         file = self.instance.folder / "peers.yaml"
-        file.write_text(yaml.safe_dump({"peers": {PEER: _peer().model_dump(mode="json", exclude_defaults=True)}}))
+        known = {PEER: _peer(), LEDGER.name: _ledger()}
+        peers = {name: principal.model_dump(mode="json", exclude_defaults=True) for name, principal in known.items()}
+        file.write_text(yaml.safe_dump({"peers": peers}))
         own = {"PYTHONPATH": str(CHECKOUT)}
         for service in _PORTS:
             own |= {
@@ -136,6 +138,11 @@ def wait(until: float) -> None:
 
 def _peer() -> Principal:
     return Principal(sends=frozenset({BookDeposit.key}), clients="*", acts_for=(f"service:{PEER}",))
+
+
+def _ledger() -> Principal:
+    """To the plumbing our services here are strangers: its events carry on what the peer was allowed."""
+    return Principal(sends=frozenset({DepositBooked.key}), clients="*", acts_for=(f"service:{PEER}",))
 
 
 def _topology() -> Topology:
