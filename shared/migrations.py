@@ -12,6 +12,7 @@ from alembic import command, context
 from alembic.autogenerate import produce_migrations, render_python_code
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.operations.ops import DowngradeOps, UpgradeOps
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, MetaData, text
@@ -75,7 +76,12 @@ def is_behind(package: str, revision: str | None) -> bool:
 
 async def difference(connection: AsyncConnection, metadata: MetaData) -> str:
     """What a database lacks of the models, as the Python code of a migration; `pass` alone where nothing does."""
-    return await connection.run_sync(_difference, metadata)
+    return (await changes(connection, metadata))[0]
+
+
+async def changes(connection: AsyncConnection, metadata: MetaData) -> tuple[str, str]:
+    """The same, and the code of the way back."""
+    return await connection.run_sync(_changes, metadata)
 
 
 def run(metadata: MetaData) -> None:
@@ -110,6 +116,10 @@ def _upgrade(connection: Connection, package: str, revision: str) -> None:
     command.upgrade(config, revision)
 
 
-def _difference(connection: Connection, metadata: MetaData) -> str:
-    operations = produce_migrations(MigrationContext.configure(connection), metadata).upgrade_ops
+def _changes(connection: Connection, metadata: MetaData) -> tuple[str, str]:
+    found = produce_migrations(MigrationContext.configure(connection), metadata)
+    return _code(found.upgrade_ops), _code(found.downgrade_ops)
+
+
+def _code(operations: UpgradeOps | DowngradeOps | None) -> str:
     return render_python_code(operations) if operations is not None else "pass"

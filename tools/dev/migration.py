@@ -5,14 +5,11 @@ import re
 from pathlib import Path
 from typing import Final
 
-from alembic.autogenerate import produce_migrations, render_python_code
-from alembic.migration import MigrationContext
-from alembic.operations.ops import DowngradeOps, UpgradeOps
-from sqlalchemy import Connection, MetaData
+from sqlalchemy import MetaData
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from shared.migrations import current_revision, head_revision
+from shared.migrations import changes, current_revision, head_revision
 from tools.dev.failure import SetupFailed
 from tools.dev.instance import CHECKOUT
 
@@ -68,18 +65,11 @@ async def _changes(url: str, metadata: MetaData, expected: str | None) -> tuple[
             found = await current_revision(connection)
             if found != expected:
                 raise SetupFailed(f"the database is at revision {found}, not at {expected}", "./dev migrate first.")
-            return await connection.run_sync(_compare, metadata)
+            upgrade, downgrade = await changes(connection, metadata)
+            return _without_comments(upgrade), _without_comments(downgrade)
     finally:
         await engine.dispose()
 
 
-def _compare(connection: Connection, metadata: MetaData) -> tuple[str, str]:
-    found = produce_migrations(MigrationContext.configure(connection), metadata)
-    return _code(found.upgrade_ops), _code(found.downgrade_ops)
-
-
-def _code(operations: UpgradeOps | DowngradeOps | None) -> str:
-    if operations is None:
-        return "pass"
-    lines = render_python_code(operations).splitlines()
-    return "\n".join(line for line in lines if not line.lstrip().startswith("#")).strip()
+def _without_comments(code: str) -> str:
+    return "\n".join(line for line in code.splitlines() if not line.lstrip().startswith("#")).strip()
